@@ -198,9 +198,10 @@ def read_auth(value: object, place: tuple[int | str, ...]) -> tuple[AuthTable | 
     key = key_of(place)
     if not isinstance(value, dict):
         return None, [SettingProblem(key, f"found {shown(value)}", "a table")]
-    table = AUTH_TABLES.get(str(value.get("type")))
-    if table is None or not isinstance(value["type"], str):
-        found = f"found {shown(str(value['type']))}" if "type" in value else "missing"
+    kind = value.get("type")
+    table = AUTH_TABLES.get(kind) if isinstance(kind, str) else None
+    if table is None:
+        found = "missing" if kind is None else f"found {shown(str(kind))}"
         return None, [SettingProblem(f"{key}.type", found, " or ".join(map(repr, AUTH_TABLES)))]
     try:
         return table.model_validate(value), []

@@ -159,7 +159,7 @@ def _modules(files: Files) -> set[str]:
 def _settings(old: bytes | None, new: bytes | None) -> Iterator[Difference]:
     """Compare the settings inside the zips, by their names in fifo.toml."""
     before, after = _flat(_loaded(old)), _flat(_loaded(new))
-    for name in (*after, *(one for one in before if one not in after)):
+    for name in {**after, **before}:
         if before.get(name) == after.get(name):
             continue
         shown = [_shown(name, side[name]) if name in side else None for side in (before, after)]

@@ -247,8 +247,7 @@ def _change(wanted: Resource, found: Found | None) -> Change | None:
 
 def _compare(path: str, old: Any, new: Any) -> list[Difference]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        names = (*new, *(name for name in old if name not in new))
-        return [one for name in names for one in _compare(f"{path}.{name}", old.get(name), new.get(name))]
+        return [one for name in {**new, **old} for one in _compare(f"{path}.{name}", old.get(name), new.get(name))]
     return [] if old == new else [Difference(path, old, new)]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.model.by_hand import other_starters
-from fifo_cli.model.drift import Condition, Drift, ResourceState
+from fifo_cli.model.drift import Condition, Drift, ResourceState, lacking_actions
 from fifo_cli.model.health import Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.planning import CODE_HASH, differences, is_surplus, ownership_refusal
@@ -28,7 +28,6 @@ from fifo_cli.model.resources import (
     with_start,
     with_table_key,
 )
-from fifo_cli.model.role_rights import lacking_actions
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
 from fifo_cli.operations.deploy.plan import other_readers

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from fifo_cli.model.advice import Evidence, evaluate
-from fifo_cli.model.drift import Drift, ResourceState
+from fifo_cli.model.drift import Drift, ResourceState, lacking_actions
 from fifo_cli.model.drift_advice import drift_problems, role_of
 from fifo_cli.model.drift_effects import EFFECTS
 from fifo_cli.model.health import Measurements, Problem, TriggerState
 from fifo_cli.model.names import START_VARIABLE, Place
 from fifo_cli.model.planning import Difference, differences
 from fifo_cli.model.resources import Found, Kind, Resource, wanted_resources, with_start
-from fifo_cli.model.role_rights import lacking_actions
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_trigger import with_trigger
 
