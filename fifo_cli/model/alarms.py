@@ -10,6 +10,7 @@ from fifo_cli.model.schedules import longest_gap
 from fifo_cli.model.worker_trigger import expressions, scheduler_timezone
 
 if TYPE_CHECKING:
+    from fifo_cli.model.names import AlarmRole
     from fifo_cli.model.settings import Settings
 
 # SQS and Lambda report once a minute; one bad minute of a busy queue is not a reason to wake anyone.
@@ -38,18 +39,15 @@ def alarm_properties(settings: Settings) -> dict[str, dict[str, Any]]:
     iterator_age = min(settings.check.age[1], _ITERATOR_AGE_MAX) // timedelta(milliseconds=1)
     enqueuer = {"FunctionName": names.function("enqueuer")}
     worker = {"FunctionName": names.function("worker")}
-    watched: dict[str, dict[str, Any]] = {
-        names.alarm("age"): _above("AWS/SQS", "ApproximateAgeOfOldestMessage", main, age),
+    watched: dict[AlarmRole, dict[str, Any]] = {
+        "age": _above("AWS/SQS", "ApproximateAgeOfOldestMessage", main, age),
         # The DLQ's NumberOfMessagesSent does not count what SQS itself moves there.
-        names.alarm("dlq"): _above(
-            "AWS/SQS", "ApproximateNumberOfMessagesVisible", dlq, settings.check.dlq[1]
-        ),
-        names.alarm("iterator-age"): _above("AWS/Lambda", "IteratorAge", enqueuer, iterator_age),
-        names.alarm("worker-errors"): {**_above("AWS/Lambda", "Errors", worker, 1), "statistic": "Sum"},
+        "dlq": _above("AWS/SQS", "ApproximateNumberOfMessagesVisible", dlq, settings.check.dlq[1]),
+        "iterator-age": _above("AWS/Lambda", "IteratorAge", enqueuer, iterator_age),
+        "worker-errors": {**_above("AWS/Lambda", "Errors", worker, 1), "statistic": "Sum"},
     }
-    silence = _silence(settings)
-    if silence is not None:
-        watched[names.alarm("worker-silent")] = {
+    if silence := _silence(settings):
+        watched["worker-silent"] = {
             **_above("AWS/Lambda", "Invocations", worker, 1),
             "statistic": "Sum",
             "comparison": "LessThanThreshold",
@@ -59,7 +57,7 @@ def alarm_properties(settings: Settings) -> dict[str, dict[str, Any]]:
         }
     actions = [settings.alarms.sns_topic] if settings.alarms.sns_topic else []
     text = {"actions": actions, "ok_actions": actions}
-    return {name: {**properties, **text} for name, properties in watched.items()}
+    return {names.alarm(role): {**properties, **text} for role, properties in watched.items()}
 
 
 def _above(namespace: str, metric: str, dimensions: dict[str, str], threshold: int) -> dict[str, Any]:

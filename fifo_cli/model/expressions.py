@@ -10,31 +10,20 @@ from jmespath.exceptions import JMESPathError
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
-# What a function gives (JMESPath specification, Functions); what is not named here may give anything.
+# What functions give (JMESPath specification, Functions); those that are not named here may give anything.
 _GIVES: Final = {
-    "abs": {"number"},
-    "avg": {"number", "null"},
-    "ceil": {"number"},
-    "contains": {"boolean"},
-    "ends_with": {"boolean"},
-    "floor": {"number"},
-    "join": {"string"},
-    "keys": {"array"},
-    "length": {"number"},
-    "map": {"array"},
-    "max": {"number", "string", "null"},
-    "merge": {"object"},
-    "min": {"number", "string", "null"},
-    "reverse": {"array", "string"},
-    "sort": {"array"},
-    "sort_by": {"array"},
-    "starts_with": {"boolean"},
-    "sum": {"number"},
-    "to_array": {"array"},
-    "to_number": {"number", "null"},
-    "to_string": {"string"},
-    "type": {"string"},
-    "values": {"array"},
+    function: set(kinds.split())
+    for kinds, functions in {
+        "number": "abs ceil floor length sum",
+        "number null": "avg to_number",
+        "boolean": "contains ends_with starts_with",
+        "string": "join to_string type",
+        "array": "keys map sort sort_by to_array values",
+        "number string null": "max min",
+        "object": "merge",
+        "array string": "reverse",
+    }.items()
+    for function in functions.split()
 }
 _KINDS: Final = {
     bool: "boolean",

@@ -235,7 +235,6 @@ def with_network(wanted: Iterable[Resource], found: Mapping[Key, Found]) -> tupl
 
 
 def _with_statements(role: Resource, *statements: Mapping[str, Any]) -> Resource:
-    """Return a role whose policy has statements, too."""
     policy = role.properties["policy"]
     more = [one for one in statements if one not in policy["Statement"]]
     policy = {**policy, "Statement": [*policy["Statement"], *more]}

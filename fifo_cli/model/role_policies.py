@@ -161,7 +161,6 @@ def use_table_key(key: str) -> Statement:
 
 
 def document(statements: list[Statement]) -> dict[str, Any]:
-    """Return a policy document of these statements."""
     return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -172,5 +171,4 @@ def allow(sid: str, actions: str, *resources: str, condition: Condition | None =
 
 
 def trust(sid: str, service: str) -> Statement:
-    """Return a statement that lets a service assume a role."""
     return {"Sid": sid, "Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
