@@ -27,6 +27,7 @@ from fifo_cli.model.names import (
 from fifo_cli.model.role_policies import (
     INTERFACE_ACTION,
     SCHEDULER,
+    Statement,
     read_table_key,
     role_policy,
     role_trust,
@@ -206,35 +207,28 @@ def may_have_schedules(settings: Settings, found: Mapping[Key, Found]) -> bool:
     )
 
 
-def with_table_key(
+def with_more_permissions(
     settings: Settings, wanted: Iterable[Resource], found: Mapping[Key, Found]
 ) -> tuple[Resource, ...]:
-    """Return the resources of a pipeline whose enqueuer may use the KMS key that its table was found to have.
+    """Return the resources of a pipeline whose roles may do what follows from what was found.
 
-    Lambda reads the stream with the role of the enqueuer.
+    Lambda reads the stream with the role of the enqueuer, which needs the KMS key of the table, if it has one.
+    And a role with which network interfaces were made may still delete them: the versions that a rollback goes
+    back to stay in the VPC, and Lambda deletes what nothing uses any more.
     """
     table = found.get(("table", settings.table.name))
     key = table.facts.get("kms_key") if table else None
-    if not key:
-        return tuple(wanted)
     enqueuer = ("role", settings.names.function("enqueuer"))
-    return tuple(_with_statements(one, read_table_key(key)) if one.key == enqueuer else one for one in wanted)
+
+    def more(one: Resource) -> list[Statement]:
+        of_table = [read_table_key(key)] if key and one.key == enqueuer else []
+        in_network = one.key in found and makes_interfaces(found[one.key])
+        return [*of_table, *(use_network() if in_network else [])]
+
+    return tuple(_with_statements(one, statements) if (statements := more(one)) else one for one in wanted)
 
 
-def with_network(wanted: Iterable[Resource], found: Mapping[Key, Found]) -> tuple[Resource, ...]:
-    """Return the resources of a pipeline whose roles may still delete network interfaces, if they made some.
-
-    The versions that a rollback goes back to stay in the VPC, and Lambda deletes what nothing uses any more.
-    """
-    return tuple(
-        _with_statements(one, *use_network())
-        if one.key in found and makes_interfaces(found[one.key])
-        else one
-        for one in wanted
-    )
-
-
-def _with_statements(role: Resource, *statements: Mapping[str, Any]) -> Resource:
+def _with_statements(role: Resource, statements: Iterable[Statement]) -> Resource:
     policy = role.properties["policy"]
     more = [one for one in statements if one not in policy["Statement"]]
     policy = {**policy, "Statement": [*policy["Statement"], *more]}

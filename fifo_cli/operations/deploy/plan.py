@@ -22,10 +22,9 @@ from fifo_cli.model.resources import (
     Resource,
     recorded_start,
     wanted_resources,
-    with_network,
+    with_more_permissions,
     with_scheduler_tag,
     with_start,
-    with_table_key,
 )
 from fifo_cli.model.schedules import next_runs
 from fifo_cli.model.setting_warnings import setting_warnings
@@ -113,8 +112,8 @@ def prepare(
     ]
     start = recorded_start(found.values(), settings.pipeline.name)
     began = _Beginning(start) if start else _beginning(aws, settings, found)
-    resources = with_table_key(settings, with_start(resources, began.start), found)
-    resources = with_scheduler_tag(settings, with_network(resources, found), found)
+    resources = with_more_permissions(settings, with_start(resources, began.start), found)
+    resources = with_scheduler_tag(settings, resources, found)
     warnings += began.warnings
     switch = find_switch(settings, found)
     wanted, said = _with_states(resources, found, settings, switch)

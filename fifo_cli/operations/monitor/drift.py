@@ -24,9 +24,8 @@ from fifo_cli.model.resources import (
     may_have_schedules,
     recorded_start,
     wanted_resources,
-    with_network,
+    with_more_permissions,
     with_start,
-    with_table_key,
 )
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, mapping_properties, scheduler_timezone
 from fifo_cli.operations.deploy.package import build_zips
@@ -72,8 +71,8 @@ def drift(aws: Aws, project: Project, place: Place, *, limit: float | None = Non
         wanted = tuple(_without_code(one) for one in wanted)
     surplus = _surplus(gates, gathered, {one.key for one in wanted}, settings.names, limit)
     found = {one.key: one for one in gathered.answers.values() if isinstance(one, Found) and not one.deleted}
-    wanted = with_table_key(settings, with_start(wanted, recorded_start(found.values(), name)), found)
-    wanted = with_network(wanted, found)
+    wanted = with_start(wanted, recorded_start(found.values(), name))
+    wanted = with_more_permissions(settings, wanted, found)
     states = [_state(one, gathered, name) for one in wanted]
     states += _beside(settings, gathered, surplus, place)
     hidden = [Unavailable(what, gathered.failures[what].message) for what in (_RULES, _SCHEDULES, _READERS)

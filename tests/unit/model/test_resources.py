@@ -21,8 +21,8 @@ from fifo_cli.model.resources import (
     normalised,
     stamped,
     wanted_resources,
+    with_more_permissions,
     with_scheduler_tag,
-    with_table_key,
 )
 from fifo_cli.model.role_policies import role_policy, role_trust
 from fifo_cli.model.settings import Settings, load
@@ -398,7 +398,7 @@ def test_the_enqueuer_reads_its_start_where_deploy_writes_it():
 def test_the_enqueuer_may_use_the_key_of_its_table_and_nobody_else_may(settings, facts, has) -> None:
     before = tuple(wanted(settings()).values())
     table = Found("table", "items", {}, {}, facts or {})
-    after = with_table_key(settings(), before, {} if facts is None else {table.key: table})
+    after = with_more_permissions(settings(), before, {} if facts is None else {table.key: table})
     keyed = [one.name for one in after if "UseTableKey" in str(one.properties.get("policy"))]
     assert keyed == (["orders-enqueuer"] if has else [])
     (role,) = [one for one in after if one.name == "orders-enqueuer" and one.kind == "role"]
