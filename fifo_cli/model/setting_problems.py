@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
@@ -38,10 +39,7 @@ class SettingProblem(NamedTuple):
 
 
 def problems_of(
-    error: ValidationError,
-    *,
-    place: tuple[int | str, ...],
-    known_keys: Sequence[str],
+    error: ValidationError, *, place: tuple[int | str, ...], known_keys: Sequence[str]
 ) -> list[SettingProblem]:
     """Turn pydantic's errors into problems, one a key: alternatives of one value are joined by "or".
 
@@ -49,8 +47,6 @@ def problems_of(
     """
     found: dict[str, SettingProblem] = {}
     for detail in error.errors(include_url=False):
-        if detail["type"] == "too_short" and detail["input"]:
-            continue  # its values are the problem, each reported by itself
         problem = _problem(detail, place, known_keys)
         before = found.get(problem.key)
         if before and before.allowed != problem.allowed:
@@ -79,8 +75,6 @@ def _allowed(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _TYPES:
         return _TYPES[kind]
-    if kind == "too_short":
-        return "a list with at least one value"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
@@ -90,18 +84,12 @@ def _allowed(detail: ErrorDetails) -> str:
 
 
 def key_of(parts: tuple[int | str, ...]) -> str:
-    """Join a location to a key; pydantic's names of union branches and mapping keys are no part of it."""
+    """Join a location to a key; pydantic's names of a mapping's key, and of a value's types, are no part."""
     key = ""
-    for part in parts:
+    for before, part in pairwise(("", *parts)):
         if isinstance(part, int):
             key += f"[{part}]"
-        elif (
-            part == "[key]"
-            or part.startswith(("function-", "constrained-", "tuple["))
-            or part in ("int", "str")
-        ):
-            continue
-        else:
+        elif part != "[key]" and not (part in ("int", "str") and isinstance(before, int)):
             key += f".{part}" if key else part
     return key
 

@@ -99,6 +99,14 @@ def test_a_small_file_gets_every_default(read):
     }
 
 
+def test_a_key_that_pydantic_uses_as_a_name_is_named(problems):
+    assert problems(GOOD + '[tags]\nint = 1\n"function-a" = 2\n[table.x]') == [
+        "table.x: unknown key; must be left out (known: name, create, partition_key, sort_key, start)",
+        "tags.int: found 1; must be a string",
+        "tags.function-a: found 2; must be a string",
+    ]
+
+
 def test_several_apis_are_read_in_order(read):
     text = GOOD.replace("[api]", "[[api]]") + '[[api]]\nurl = "http://second/"\n'
     assert [api.url for api in read(text).api] == ["https://api.example.com/v1/orders", "http://second/"]
