@@ -261,7 +261,11 @@ def _files(
     for name in sorted(set(names) - hidden):
         before, after = old.get(name), new.get(name)
         unified = None
-        if before is not None and after is not None and not any(is_secret(name, one) for one in (before, after)):
+        if (
+            before is not None
+            and after is not None
+            and not any(is_secret(name, one) for one in (before, after))
+        ):
             unified = _unified(before, after, lines)
         yield Difference(f"files.{name}", _size(before), _size(after), unified)
 

@@ -11,6 +11,7 @@ from fifo_cli.model.schedules import next_runs, rate_of
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings
 
+
 @dataclass(frozen=True, slots=True)
 class NextRuns:
     """When the worker runs next; ``estimated`` if a rate's run was reckoned from the last one.
@@ -23,9 +24,7 @@ class NextRuns:
     unknown: tuple[str, ...] = ()
 
 
-def reckon_next_runs(
-    settings: Settings, last: datetime | None, *, now: datetime, count: int = 3
-) -> NextRuns:
+def reckon_next_runs(settings: Settings, last: datetime | None, *, now: datetime, count: int = 3) -> NextRuns:
     """Return the next runs: of cron as it says, of a rate reckoned from the ``last`` run, if any."""
     expressions = settings.schedule.expressions
     times = next_runs(expressions, settings.schedule.timezone, after=now, count=count)

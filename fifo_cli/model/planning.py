@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
@@ -247,7 +247,9 @@ def _change(wanted: Resource, found: Found | None) -> Change | None:
 
 def _compare(path: str, old: Any, new: Any) -> list[Difference]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [one for name in {**new, **old} for one in _compare(f"{path}.{name}", old.get(name), new.get(name))]
+        return [
+            one for name in {**new, **old} for one in _compare(f"{path}.{name}", old.get(name), new.get(name))
+        ]
     return [] if old == new else [Difference(path, old, new)]
 
 

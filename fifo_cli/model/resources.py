@@ -212,9 +212,9 @@ def with_more_permissions(
 ) -> tuple[Resource, ...]:
     """Return the resources of a pipeline whose roles may do what follows from what was found.
 
-    Lambda reads the stream with the role of the enqueuer, which needs the KMS key of the table, if it has one.
-    And a role with which network interfaces were made may still delete them: the versions that a rollback goes
-    back to stay in the VPC, and Lambda deletes what nothing uses any more.
+    Lambda reads the stream with the role of the enqueuer, so that needs the KMS key of the table, if there is
+    one. A role with which network interfaces were made may still delete them: the versions that a rollback
+    goes back to stay in the VPC, and Lambda deletes what nothing uses any more.
     """
     table = found.get(("table", settings.table.name))
     key = table.facts.get("kms_key") if table else None

@@ -55,9 +55,7 @@ def problems_of(
     return list(found.values())
 
 
-def _problem(
-    detail: ErrorDetails, place: tuple[int | str, ...], known_keys: Sequence[str]
-) -> SettingProblem:
+def _problem(detail: ErrorDetails, place: tuple[int | str, ...], known_keys: Sequence[str]) -> SettingProblem:
     kind, name, value = detail["type"], (place + detail["loc"])[-1], detail["input"]
     key = key_of(place + detail["loc"])
     if kind == "missing":

@@ -495,9 +495,7 @@ def _api_combinations(api: Api, key: str) -> Iterator[SettingProblem]:
     if api.auth:
         yield from api.auth.problems(api, key)
     if both := sorted({*map(str, api.success)} & {*map(str, api.permanent)}):
-        yield SettingProblem(
-            f"{key}.permanent", ", ".join(both), "statuses that are not in success as well"
-        )
+        yield SettingProblem(f"{key}.permanent", ", ".join(both), "statuses that are not in success as well")
 
 
 def _key_clashes(apis: Iterable[Api]) -> Iterator[SettingProblem]:

@@ -1,8 +1,8 @@
 """Groups that are stuck: what each failure means, what to do first, and what not to do.
 
 The failures are of a kind, and the kind of one group stands beside what became of the others: that is the
-cause. The tables have a line for each. Setting a message aside is advised only where other groups are delivered
-meanwhile: while an API is down, every message is good, and waiting keeps their order.
+cause. The tables have a line for each. Setting a message aside is advised only where other groups are
+delivered meanwhile: while an API is down, every message is good, and waiting keeps their order.
 """
 
 from __future__ import annotations
@@ -272,12 +272,14 @@ class Around:
 
     def keys_of(self, api: str | None) -> list[str]:
         """Return the placeholders of an API's keys; of all, where its name is not known."""
-        apis = [self.apis[api]] if api in self.apis else self.apis.values()
+        known = self.apis.get(api or "")
+        apis: Iterable[Api] = [known] if known else self.apis.values()
         return list(dict.fromkeys(key for one in apis for key in one.keys))
 
     def auth_of(self, api: str | None) -> AuthTable | None:
         """Return how an API authenticates calls, if it does and its name is known."""
-        return self.apis[api].auth if api in self.apis else None
+        known = self.apis.get(api or "")
+        return known.auth if known else None
 
     def kind_of(self, head: Stuck) -> Kind:
         """Return how a head failed, where that depends on how its API authenticates calls, too."""

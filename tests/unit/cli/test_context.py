@@ -15,7 +15,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import ConfigError, ExitCode, StackError, UsageError
-from fifo_cli.model.results import Document
+from fifo_cli.model.results import Document, Result
 
 CONFIG = (
     '[pipeline]\nname = "orders"\n{region}[table]\nname = "orders"\n[api]\nurl = "https://api.example.com"\n'
@@ -92,10 +92,12 @@ def test_names_come_from_the_environment_s_overlay(here: Path) -> None:
         cli(env="dev").names  # noqa: B018 - it is made when it is asked for
 
 
-class Three:
+class Three(Result):
     """A result of three rows."""
 
-    exit_code = ExitCode.ATTENTION
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.ATTENTION
 
     def document(self) -> Document:
         return {"rows": list(self.rows())}

@@ -358,11 +358,7 @@ def test_network_permissions_come_with_subnets_only(settings) -> None:
     inside = settings('[functions]\nsubnets = ["subnet-1"]\nsecurity_groups = ["sg-1"]')
     for role in FUNCTION_ROLES:
         assert "Network" in statements(role_policy(inside, PLACE, role))
-        wild = [
-            sid
-            for sid, one in statements(role_policy(settings(), PLACE, role)).items()
-            if "*" in one[1]
-        ]
+        wild = [sid for sid, one in statements(role_policy(settings(), PLACE, role)).items() if "*" in one[1]]
         assert wild == []
 
 

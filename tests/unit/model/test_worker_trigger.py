@@ -94,9 +94,7 @@ def test_the_worker_that_the_queue_starts_has_no_concurrency_reserved() -> None:
 
 
 def test_the_role_may_poll_main_and_scheduler_may_not_start_it() -> None:
-    statements = {
-        one["Sid"]: one for one in role_policy(settings(**ZONED), PLACE, "worker")["Statement"]
-    }
+    statements = {one["Sid"]: one for one in role_policy(settings(**ZONED), PLACE, "worker")["Statement"]}
     assert "sqs:GetQueueAttributes" in statements["Take"]["Action"]
     assert "Start" not in statements
     scheduled = role_policy(settings("schedule"), PLACE, "worker")["Statement"]
