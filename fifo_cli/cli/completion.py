@@ -146,7 +146,7 @@ def _printing(shell: Shell, example: str) -> Command:
     return command(shell.value, impact=Impact.READS, examples=[example])(script)
 
 
-# One command a shell, so that typer has no argument to read.
+# One command a shell: for an argument typer would load pydantic, 90 ms in the start of each shell.
 completion = Commands(
     "completion",
     "Print the completion script of a shell.",

@@ -44,12 +44,12 @@ class Console:
     @property
     def width(self) -> int | None:
         """The columns of the terminal; None, so nothing is cut off, if stdout goes elsewhere."""
-        return shutil.get_terminal_size((80, 24)).columns if _is_terminal(sys.stdout) else None
+        return _terminal_size().columns if _is_terminal(sys.stdout) else None
 
     @property
     def height(self) -> int | None:
         """The lines of the terminal; None if stdout goes elsewhere."""
-        return shutil.get_terminal_size((80, 24)).lines if _is_terminal(sys.stdout) else None
+        return _terminal_size().lines if _is_terminal(sys.stdout) else None
 
     @property
     def unread(self) -> bool:
@@ -67,12 +67,11 @@ class Console:
                 "stdout is closed, so the result is not written; what was asked for is done",
                 hint="give the command a stdout, /dev/null if nobody reads it",
             )
-        encoding = "utf-8" if data else stream.encoding or "utf-8"
         try:
             for piece in pieces:
                 with self._lock:
                     self._clear()
-                    _write(stream, piece, encoding)
+                    _write(stream, piece, data=data)
         except BrokenPipeError:
             self._unread = True
             _silence(stream)
@@ -89,11 +88,11 @@ class Console:
         if stream is None:
             return
         if _is_terminal(stream):
-            text = fold(text, shutil.get_terminal_size((80, 24)).columns)
+            text = fold(text, _terminal_size().columns)
         try:
             with self._lock:
                 self._clear()
-                _write(stream, text + "\n", stream.encoding or "utf-8")
+                _write(stream, text + "\n")
         except (OSError, ValueError):
             return
 
@@ -107,7 +106,7 @@ class Console:
         with self._lock:
             self._clear()
             if sys.stderr is not None:
-                _write(sys.stderr, text, sys.stderr.encoding or "utf-8")
+                _write(sys.stderr, text)
         return sys.stdin.readline() if sys.stdin is not None else ""
 
     def listen(self, event: Event) -> None:
@@ -137,10 +136,9 @@ class Console:
             self._clear()
 
     def _show_transient(self, text: str) -> None:
-        columns = shutil.get_terminal_size((80, 24)).columns
         try:
             with self._lock:
-                _write(sys.stderr, _ERASE_LINE + text[: columns - 1], sys.stderr.encoding or "utf-8")
+                _write(sys.stderr, _ERASE_LINE + text[: _terminal_size().columns - 1])
                 self._transient = True
         except (OSError, ValueError):
             return
@@ -148,7 +146,7 @@ class Console:
     def _clear(self) -> None:
         if self._transient:
             self._transient = False
-            _write(sys.stderr, _ERASE_LINE, "utf-8")
+            _write(sys.stderr, _ERASE_LINE)
 
 
 def ask(
@@ -217,7 +215,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def _is_hung_up(stream: TextIO | None) -> bool:
     """Say whether the other end of a pipe or a socket is closed, without writing to it (poll(2): POLLERR)."""
     try:
-        if stream is None or not hasattr(select, "poll"):
+        if stream is None:
             return False
         asked = select.poll()
         asked.register(stream.fileno(), 0)
@@ -226,19 +224,24 @@ def _is_hung_up(stream: TextIO | None) -> bool:
         return False
 
 
-def _write(stream: TextIO, text: str, encoding: str) -> None:
-    """Write bytes, so that no locale can refuse a character.
+def _terminal_size() -> os.terminal_size:
+    return shutil.get_terminal_size((80, 24))
+
+
+def _write(stream: TextIO, text: str, *, data: bool = False) -> None:
+    """Write bytes, so that no locale can refuse a character: ``data`` in UTF-8, text as the stream has it.
 
     Inside JSON the escape that replaces what UTF-8 cannot hold, a lone surrogate, is JSON's own: \\udXXX.
     """
-    data = text.encode(encoding, "backslashreplace")
+    encoding = "utf-8" if data else stream.encoding or "utf-8"
+    encoded = text.encode(encoding, "backslashreplace")
     buffer = getattr(stream, "buffer", None)
     if buffer is None:
-        stream.write(data.decode(encoding))
+        stream.write(encoded.decode(encoding))
         stream.flush()
         return
     stream.flush()
-    buffer.write(data)
+    buffer.write(encoded)
     buffer.flush()
 
 

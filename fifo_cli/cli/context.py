@@ -20,9 +20,11 @@ from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.invocation import remember_place
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from fifo_cli.aws.consistency import ConsistencyDelays
     from fifo_cli.aws.session import Aws, Target
-    from fifo_cli.cli.signals import Signals, Stop
+    from fifo_cli.cli.signals import Signals
     from fifo_cli.events import Listener
     from fifo_cli.handlers.records import Rules
     from fifo_cli.model.names import Names
@@ -47,9 +49,7 @@ class Cli:
     @cached_property
     def project(self) -> Project:
         """The fifo.toml that is meant, read and checked; raises ConfigError with every problem."""
-        from fifo_cli.model.settings import load
-
-        return load(config_path(self.options.config), env=self.options.env, code=())
+        return self.project_with_code()
 
     def project_with_code(self, *roles: CodeRole) -> Project:
         """Return the same, with the user's code checked; raises ConfigError with the problems of both.
@@ -119,8 +119,8 @@ class Cli:
     def listener(self) -> Listener:
         return self.console.listen
 
-    def stopping(self) -> AbstractContextManager[Stop]:
-        """Give a Stop that the first SIGINT or SIGTERM sets; the command finishes and exits 130 or 143."""
+    def stopping(self) -> AbstractContextManager[Event]:
+        """Give an event that the first SIGINT or SIGTERM sets; the command finishes and exits 130 or 143."""
         return self.signals.stopping()
 
     def confirm(self, what: str) -> None:

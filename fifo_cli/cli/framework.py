@@ -9,7 +9,7 @@ Adding one is a function, a decorator, and its name in ``app.py``, which is the 
         from fifo_cli.render.queue_tables import depth_table
 
         result = depth(cli.aws, cli.names)
-        return cli.emit(result, lambda: depth_table(result))
+        return cli.emit(result, lambda: depth_table(result.queues, width=cli.console.width))
 
 typer reads the function's options; groups and commands are its ``TyperGroup`` and ``TyperCommand``. The
 common options are added to the parser of each, so that they may stand anywhere on the line.
@@ -25,6 +25,7 @@ from collections import UserDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -113,9 +114,9 @@ class Command(TyperCommand):
         *,
         impact: Impact,
         examples: Sequence[str],
-        usage_code: ExitCode = ExitCode.USAGE,
-        recorded: bool = True,
-        private: Sequence[str] = (),
+        usage_code: ExitCode,
+        recorded: bool,
+        private: Sequence[str],
     ) -> None:
         text = inspect.cleandoc(body.__doc__ or "")
         super().__init__(
@@ -236,9 +237,9 @@ def command(
     calls ``cli.begin()``, as ``moves.py`` does. It says False if it changes no pipeline. The values of
     ``private`` options are not recorded.
     """
-    return lambda body: Command(
+    return partial(
+        Command,
         name,
-        body,
         impact=impact,
         examples=examples,
         usage_code=usage_code,
@@ -278,7 +279,7 @@ _REASON: Final = inspect.Parameter(
     default=None,
     annotation=Annotated[
         str | None,
-        typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.", show_default=False),
+        typer.Option("--reason", metavar="TEXT", help="Why; kept in the history."),
     ],
 )
 
@@ -368,11 +369,7 @@ def _refuse_empty(command: Command | Commands, ctx: Any, typed: Mapping[str, Any
     for param in [*common_options().params, *command.get_params(ctx)]:
         values = [] if param.required else _listed(typed.get(param.name))
         if any(isinstance(one, str) and not one.strip() for one in values):
-            name = (
-                param.opts[0]
-                if param.param_type_name == "option"
-                else (param.metavar or param.name).strip("[]")
-            )
+            name = param.opts[0] if param.param_type_name == "option" else param.metavar or param.name
             ctx.fail(f"{name} is empty: give it a value, or leave it out")
 
 

@@ -44,8 +44,6 @@ _FILES: Final = {
     ".fifo/": "Beside it: the embedded stack's state, built zips, checkpoints. It may be deleted.",
 }
 _IMPACTS: Final = {
-    Impact.READS: "",
-    Impact.WRITES: "",
     Impact.MOVES: "Moves messages: asks first, unless --yes.",
     Impact.DESTROYS: "May replace or delete: asks first, unless --yes.",
 }
@@ -100,12 +98,12 @@ def _commands(group: Commands, path: tuple[str, ...], context: typer.Context) ->
 def _command(about: Command, path: tuple[str, ...], context: typer.Context) -> Iterator[str]:
     own = about.get_params(context)
     arguments = [param for param in own if param.param_type_name == "argument"]
-    words = " ".join([*path, *(param.metavar or param.name.upper() for param in arguments)])
-    yield f".SS {_roff(words)}"
+    words = [param.metavar if param.required else f"[{param.metavar}]" for param in arguments]
+    yield f".SS {_roff(' '.join([*path, *words]))}"
     for number, paragraph in enumerate(re.split(r"\n\s*\n", about.help or "")):
         yield from ([".PP"] if number else [])
         yield _roff(" ".join(paragraph.split()))
-    if _IMPACTS[about.impact]:
+    if about.impact in _IMPACTS:
         yield _roff(_IMPACTS[about.impact])
     yield from _options(own, context)
     yield from (".PP", "Examples:", ".PP", ".nf", ".RS 4")
@@ -119,7 +117,7 @@ def _options(params: Iterable[Any], context: typer.Context) -> Iterator[str]:
         if record is not None:
             names, help = record
             if param.param_type_name == "argument":
-                names = param.metavar or names
+                names = param.metavar
             yield from (".TP", f"\\fB{_roff(names)}\\fR", _roff(" ".join(help.split())) or "\\&")
 
 

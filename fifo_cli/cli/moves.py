@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fifo_cli.cli.context import Cli
+from fifo_cli.cli.hidden_groups import mention_pauses
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode
 
@@ -28,7 +29,8 @@ class Move(Generic[P, R]):
     ``question`` says what is about to be done, or returns the result if there is nothing to do; None asks
     nothing. ``changes``: what it performs is written into the history. ``remarks`` are what a person has to
     know beside the JSON; ``text`` has them already if ``remarks_in_text``. If ``stdout_is_taken`` by the
-    messages themselves, the text goes to stderr.
+    messages themselves, the text goes to stderr. If messages of main stay behind, it says which groups
+    are paused.
     """
 
     preview: Callable[[], P]
@@ -39,12 +41,16 @@ class Move(Generic[P, R]):
     remarks: Callable[[WorkResult], Iterable[str]] = lambda result: (*result.notes, *result.warnings)
     remarks_in_text: bool = True
     stdout_is_taken: bool = False
+    takes_from_main: bool = False
     changes: bool = True
 
 
 def run_move(cli: Cli, move: Move[P, R], *, dry_run: bool) -> ExitCode:
     """Run a command that moves messages; raises what ended it early, when the rest has been reported."""
-    return carry_out(cli, move, dry_run=dry_run)()
+    code = carry_out(cli, move, dry_run=dry_run)()
+    if move.takes_from_main and code is ExitCode.ATTENTION:
+        mention_pauses(cli)
+    return code
 
 
 def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], ExitCode]:

@@ -155,42 +155,38 @@ def profile_names() -> list[str]:
     return sorted(found)
 
 
-def _option(*names: str, help: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, show_default=False, **more)
-
-
 def _common(
     *,
     config: Annotated[
         Path | None,
-        _option("--config", metavar="PATH", help="The fifo.toml to use.", autocompletion=complete_files),
+        typer.Option("--config", metavar="PATH", help="The fifo.toml to use.", autocompletion=complete_files),
     ] = None,
     env: Annotated[
         str | None,
-        _option(
+        typer.Option(
             "--env", metavar="NAME", help="Overlay the [env.NAME] tables.", autocompletion=environment_names
         ),
     ] = None,
-    local: Annotated[bool, _option("--local", help="Talk to the embedded stack, never to AWS.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Talk to the embedded stack, never to AWS.")] = False,
     profile: Annotated[
         str | None,
-        _option("--profile", metavar="NAME", help="The AWS profile.", autocompletion=profile_names),
+        typer.Option("--profile", metavar="NAME", help="The AWS profile.", autocompletion=profile_names),
     ] = None,
-    region: Annotated[str | None, _option("--region", metavar="NAME", help="The AWS region.")] = None,
+    region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="The AWS region.")] = None,
     endpoint_url: Annotated[
-        str | None, _option("--endpoint-url", metavar="URL", help="The AWS endpoint, for every service.")
+        str | None, typer.Option("--endpoint-url", metavar="URL", help="The AWS endpoint, for every service.")
     ] = None,
     output: Annotated[
-        Output | None, _option("--output", "-o", metavar="FORMAT", help="table, json or jsonl.")
+        Output | None, typer.Option("--output", "-o", metavar="FORMAT", help="table, json or jsonl.")
     ] = None,
-    quiet: Annotated[bool, _option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     verbose: Annotated[
-        int | None, _option("--verbose", "-v", count=True, help="Show more; -vv shows the most.")
+        int | None, typer.Option("--verbose", "-v", count=True, help="Show more; -vv shows the most.")
     ] = None,
-    yes: Annotated[bool, _option("--yes", "-y", help="Skip the question.")] = False,
-    no_color: Annotated[bool, _option("--no-color", help="No colours.")] = False,
-    version: Annotated[bool, _option("--version", help="Print the version.")] = False,
-    help: Annotated[bool, _option("--help", "-h", help="Show this and exit.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the question.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    help: Annotated[bool, typer.Option("--help", "-h", help="Show this and exit.")] = False,
 ) -> None:
     """Declare the common options, once."""
 

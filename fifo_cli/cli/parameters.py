@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,15 +12,12 @@ from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import RATE_MAX, RATE_MIN
 
 
-class QueueName(StrEnum):
-    """The queues, as the command line calls them."""
-
-    MAIN = "main"
-    DLQ = "dlq"
-    HOLD = "hold"
-
-
-QueueOption = Annotated[QueueName, typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")]
+QueueOption = Annotated[
+    Literal["main", "dlq", "hold"], typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
+]
+Since = Annotated[
+    str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
+]
 Group = Annotated[
     str | None,
     typer.Option("--group", metavar="NAME", help="Only this message group, by its name or its id in SQS."),
@@ -57,6 +53,7 @@ SameGroupBatches = Annotated[
     bool,
     typer.Option("--same-group-batches", help="Faster for few groups; a refusal may then break order."),
 ]
+DryRunOfChanges = Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")]
 Force = Annotated[
     bool, typer.Option("--force", help="Go on although another command holds the maintenance lock.")
 ]
@@ -72,28 +69,19 @@ def read_duration(option: str, text: str, *, example: str) -> timedelta:
         raise UsageError(f"{option}: {error}", hint=f"such as {option} {example}") from None
 
 
-def read_instant(option: str, text: str | None) -> datetime | None:
-    """Read an option's time, ISO 8601 or a duration before now; raises UsageError for anything else."""
-    from fifo_cli.model.times import parse_instant
-
-    if text is None:
-        return None
-    try:
-        return parse_instant(text, now=datetime.now(UTC))
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
-
-
 def read_window(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
     """Read --since and --until; raises UsageError also for what can hold nothing."""
-    from fifo_cli.model.times import iso
+    if since is None and until is None:
+        return None, None
+    from fifo_cli.model.times import iso, parse_instant
+    from fifo_cli.operations.stream.record_filter import past_instant
 
-    begin, end = read_instant("--since", since), read_instant("--until", until)
     now = datetime.now(UTC)
-    if begin is not None and begin > now:
-        raise UsageError(
-            f"--since {since} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
-        )
+    begin = None if since is None else past_instant("--since", since, now=now)
+    try:
+        end = None if until is None else parse_instant(until, now=now)
+    except ValueError as error:
+        raise UsageError(f"--until: {error}", hint="such as --until 2h") from None
     if begin is not None and end is not None and begin > end:
         raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
     return begin, end

@@ -41,14 +41,6 @@ _TICK: Final = 0.05
 _SILENT_FOR: Final = 0.1
 
 
-class Stop(threading.Event):
-    """Set by the first signal; ``signal`` says which one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signal: int | None = None
-
-
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP arrived where nothing waited for it; handled as Ctrl-C is, with another exit code."""
 
@@ -85,7 +77,7 @@ class Signals:
     ) -> None:
         self._announce = announce
         self._aws_answers_within = aws_answers_within
-        self._stop: Stop | None = None
+        self._stop: threading.Event | None = None
         self._number = int(signal.SIGINT)
         self._heard_at = self._worked_at = self._late_at = 0.0
         self._gave_up_at: float | None = None
@@ -132,9 +124,9 @@ class Signals:
                 self._terminal.restore()
 
     @contextmanager
-    def stopping(self) -> Iterator[Stop]:
-        """Yield a Stop that the first signal inside sets, instead of interrupting."""
-        outer, self._stop = self._stop, Stop()
+    def stopping(self) -> Iterator[threading.Event]:
+        """Yield an event that the first signal inside sets, instead of interrupting."""
+        outer, self._stop = self._stop, threading.Event()
         try:
             yield self._stop
         finally:
@@ -194,7 +186,6 @@ class Signals:
         self._worked_at = self._late_at = self._ticked_at = self._heard_at
         self._cpu = time.process_time()
         if (stop := self._stop) is not None:
-            stop.signal = number
             self._say("finishing what is in flight; a second signal exits at once")
             stop.set()
         CHILDREN.end()
@@ -215,9 +206,8 @@ class Signals:
 
     def _tick(self, elapsed: float) -> None:
         stop = self._stop
-        if stop is not None and not stop.is_set():  # begun after the signal
-            stop.signal = self._number
-            stop.set()
+        if stop is not None:
+            stop.set()  # it may have been begun after the signal
         if self.received is None:
             # It came in the moment between Python's last look for signals and a call that waits, such as that
             # for an answer to a question: the call goes on, and ends by another signal.

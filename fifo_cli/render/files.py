@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.render.text import count, printable, remain, table
+from fifo_cli.render.text import as_lines, count, printable, remain, table
 from fifo_cli.render.transfer import MORE_THAN_SHOWN, messages_table, takes_all_there
 
 if TYPE_CHECKING:
@@ -34,12 +34,10 @@ def dump_preview(seen: DumpPreview, *, queue: str, what: str, width: int | None,
 
     ``takes`` is the queue's role, if they would be taken out of it.
     """
-    more = f"{MORE_THAN_SHOWN}\n" if seen.truncated else ""
-    total = count(seen.remaining, "message")
-    return (
-        f"{messages_table(seen.messages, width=width)}{more}"
-        f"dry run: nothing was touched; {total} of {queue} {printable(what)}\n"
-        + (f"{said}\n" if takes and (said := takes_all_there(seen.remaining, queue, takes)) else "")
+    return messages_table(seen.messages, width=width) + as_lines(
+        MORE_THAN_SHOWN if seen.truncated else "",
+        f"dry run: nothing was touched; {count(seen.remaining, 'message')} of {queue} {what}",
+        takes and takes_all_there(seen.remaining, queue, takes),
     )
 
 

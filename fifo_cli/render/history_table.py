@@ -47,7 +47,7 @@ def _with_details(
         yield f"{before} {paint(one.result, _STYLES[one.result], color=color)} {after}" if word else line
         if detail := details(one):
             text = _INDENT + printable(detail)
-            yield paint(text if width is None else fit(text, width), "dim", color=color)
+            yield paint(fit(text, width), "dim", color=color)
 
 
 def details(operation: Operation) -> str:

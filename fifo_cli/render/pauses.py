@@ -1,4 +1,4 @@
-"""Groups that the worker's functions have paused, a line each."""
+"""Groups that the worker's functions have paused, a line each; and when an open breaker calls again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.render.text import count, printable
 
 if TYPE_CHECKING:
-    from fifo_cli.model.worker_log import PausedGroup
+    from fifo_cli.model.worker_log import OpenBreaker, PausedGroup
 
 _SHOWN: Final = 3
 
@@ -68,3 +68,15 @@ def pause_lines(
     if paused:
         known = f"as of {clock(as_of)} ({rough(now - as_of)} ago); " if as_of else ""
         yield f"{known}only the function that paused a group can end it"
+
+
+def next_call(
+    breaker: OpenBreaker, *, now: datetime, clock: Callable[[datetime], str], absolute: bool = False
+) -> str:
+    """Say when an open breaker lets the next call through; "" if the worker's next run makes it."""
+    if breaker.until is None:
+        return ""
+    due = "one call each, the last at" if breaker.functions > 1 else "one call at"
+    if breaker.until <= now:
+        due = "a call was due at"
+    return f"{due} {clock(breaker.until)}{f'  {iso(breaker.until)}' * absolute}"

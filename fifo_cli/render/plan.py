@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.planning import CODE_HASH, Action, Change, Difference, Plan, is_code_change
-from fifo_cli.render.text import fit, printable
+from fifo_cli.render.text import fit, printable, shorten
 
 WIDTH: Final = 80
 # SHA-256 in base64, as Lambda writes it.
@@ -46,7 +46,7 @@ def _change(
 ) -> list[str]:
     head = f"{_MARKS[change.action]} {change.action} {change.kind} {change.name}"
     if change.action != "update":
-        return [_fit(head)]
+        return [shorten(head, WIDTH)]
     code = [one for one in change.diff if is_code_change(one)]
     lines = [
         line
@@ -56,18 +56,17 @@ def _change(
     ]
     known = next((name for differences, name in shown if differences == code), None)
     if code and known:
-        lines.append(_fit(f"    code: the same changes as in {known}"))
+        lines.append(shorten(f"    code: the same changes as in {known}", WIDTH))
     elif code:
         shown.append((code, change.name))
         lines += [line for one in code for line in _code_difference(one, done=done, whole=whole)]
-    return [_fit(head), *lines]
+    return [shorten(head, WIDTH), *lines]
 
 
 def _code_difference(one: Difference, *, done: bool, whole: bool) -> list[str]:
     lines = _difference(one)
     for line in () if done else one.unified or ():
-        text = f"{_INDENT}{printable(line)}"
-        lines.append(text if whole else fit(text, WIDTH))
+        lines.append(fit(f"{_INDENT}{printable(line)}", None if whole else WIDTH))
     return lines
 
 
@@ -88,7 +87,7 @@ def _difference(one: Difference) -> list[str]:
     if len(line) <= WIDTH:
         return [line]
     items = _items(one) or (old, f"-> {new}")
-    return [_fit(f"    {path}:"), *(_fit(f"{_INDENT}{item}") for item in items)]
+    return [shorten(f"    {path}:", WIDTH), *(shorten(f"{_INDENT}{item}", WIDTH) for item in items)]
 
 
 def _items(one: Difference) -> list[str]:
@@ -106,12 +105,6 @@ def value_text(value: Any) -> str:
     if value is None:
         return "(none)"
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _fit(line: str) -> str:
-    """Cut a line that is too long in the middle: ARNs and names differ at their ends."""
-    head = WIDTH // 2
-    return line if len(line) <= WIDTH else f"{line[:head]}…{line[head + 1 - WIDTH :]}"
 
 
 def _wrapped(prefix: str, text: str) -> list[str]:

@@ -10,12 +10,12 @@ from fifo_cli.render.text import paint, printable
 _BAR: Final = 16
 
 
-def _bar(share: float | None) -> str:
+def bar(share: float | None, width: int = _BAR) -> str:
     """Return a bar of what is done, and a space; "" if that is not known."""
     if share is None:
         return ""
-    full = int(_BAR * max(0.0, min(1.0, share)))
-    return f"[{'#' * full}{'.' * (_BAR - full)}] "
+    full = int(width * max(0.0, min(1.0, share)))
+    return f"[{'#' * full}{'.' * (width - full)}] "
 
 
 def line(event: Event, *, color: bool) -> str:
@@ -31,7 +31,7 @@ def line(event: Event, *, color: bool) -> str:
         case Warned(text):
             return f"{paint('warning:', 'yellow', color=color)} {printable(text, keep=chr(10))}"
         case Progressed(text, share):
-            return f"{_bar(share)}{printable(text)}"
+            return f"{bar(share)}{printable(text)}"
         case Noted(text):
             return printable(text, keep="\n")
         case _:

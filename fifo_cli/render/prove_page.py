@@ -110,9 +110,8 @@ def _outcome(result: ProveResult) -> tuple[str, str]:
         return "open", f"Interrupted: {said}"
     if not passed:
         return "open", f"Nothing was proven: {said}"
-    return (
-        "open" if result.left or result.count(CheckVerdict.NOT_RUN) else "passed"
-    ), f"No check failed: {said}"
+    look = "open" if result.left or result.count(CheckVerdict.NOT_RUN) else "passed"
+    return look, f"No check failed: {said}"
 
 
 def _facts(result: ProveResult) -> Html:
@@ -144,7 +143,7 @@ def _api(api: str) -> str:
 
 def _checks(result: ProveResult) -> Html:
     return _section(
-        "Checks", *_table(("verdict", "check", "took", "what was seen"), map(_check, result.checks), "checks")
+        "Checks", _table(("verdict", "check", "took", "what was seen"), map(_check, result.checks), "checks")
     )
 
 
@@ -222,7 +221,6 @@ def _resources(result: ProveResult) -> Html | None:
         return element("span", "kept" if result.kept else "not confirmed", class_="open")
 
     rows = ((one.type, one.name, "made" if one in created else "found", fate(one)) for one in every)
-    tables = _table(("type", "name", "made", "removed"), rows, "made") if every else ()
     all_gone = created <= removed and not (result.left or result.kept or result.count(CheckVerdict.FAILED))
     remains = (
         (one.type, one.name, without_login(one.reason), element("code", one.command.strip("`")))
@@ -230,9 +228,9 @@ def _resources(result: ProveResult) -> Html | None:
     )
     return _section(
         "Made and removed",
-        *tables,
-        *(_table(("left", "name", "why", "remove it by"), remains, "left") if result.left else ()),
-        *((element("p", "All that this run made was removed.", class_="hint"),) if all_gone else ()),
+        _table(("type", "name", "made", "removed"), rows, "made") if every else "",
+        _table(("left", "name", "why", "remove it by"), remains, "left") if result.left else "",
+        element("p", "All that this run made was removed.", class_="hint") if all_gone else "",
     )
 
 
@@ -280,10 +278,10 @@ def _section(title: str, *content: str) -> Html:
     return element("section", element("h2", title), *content)
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], kind: str) -> tuple[Html]:
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], kind: str) -> Html:
     head = element("thead", element("tr", *(element("th", header, scope="col") for header in headers)))
     body = element("tbody", *(element("tr", *(element("td", cell) for cell in row)) for row in rows))
-    return (element("table", head, body, class_=kind),)
+    return element("table", head, body, class_=kind)
 
 
 def _moment(instant: datetime) -> str:

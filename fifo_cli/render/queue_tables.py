@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
+from fifo_cli.model.health import rough
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import to_json_value
-from fifo_cli.model.times import format_duration
 from fifo_cli.render.text import count, fit, paint, printable, short_id, table
 
 if TYPE_CHECKING:
     from fifo_cli.handlers.run_report import Status
-    from fifo_cli.operations.queues.depth import DepthResult
+    from fifo_cli.model.queue_counts import Counted
     from fifo_cli.operations.queues.drain import DrainResult
     from fifo_cli.operations.queues.summary import GroupedDepth, QueueSummary
 
 _OWN: Final = ("event_id", "stream_sequence", "event_name", "item_key", "created_at")
-
-
 _SUMS_SHOWN: Final = 20
 
 
-def depth_table(result: DepthResult | GroupedDepth, *, width: int | None) -> str:
-    """One line a queue."""
+def depth_table(
+    queues: Mapping[str, Counted | str], *, width: int | None, name: Callable[[str], str] = str
+) -> str:
+    """One line a queue; of one whose counts are not known there is only the ``name``."""
     rows = [
-        (role, one.name, one.visible, one.in_flight, one.delayed, _age(one.oldest_age))
-        for role, one in result.queues.items()
+        (
+            role.replace("_", " "),
+            *(
+                (name(one), None, None, None, None)
+                if isinstance(one, str)
+                else (name(one.name), one.visible, one.in_flight, one.delayed, _age(one.oldest_age))
+            ),
+        )
+        for role, one in queues.items()
     ]
     headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
     return table(rows, headers=headers, right=(2, 3, 4, 5), width=width)
@@ -45,7 +52,7 @@ def grouped_depth_table(result: GroupedDepth, *, width: int | None, now: datetim
     ]
     shown = table(rows, headers=("QUEUE", "GROUP", "SEEN", "OLDEST"), right=(2, 3), width=width)
     hidden = [_hidden(one) for one in result.by_group.values() if one.hidden]
-    return "\n".join([depth_table(result, width=width), *([shown] if rows else []), *hidden])
+    return "\n".join([depth_table(result.queues, width=width), *([shown] if rows else []), *hidden])
 
 
 def summary_table(result: QueueSummary, *, width: int | None, now: datetime) -> str:
@@ -84,7 +91,7 @@ def _hidden(one: QueueSummary) -> str:
 
 
 def _age(seconds: int | None) -> str | None:
-    return None if seconds is None else format_duration(timedelta(seconds=seconds))
+    return None if seconds is None else rough(timedelta(seconds=seconds))
 
 
 def peek_table(
@@ -101,17 +108,17 @@ def peek_table(
 def _message(number: int, message: Message, width: int | None, color: bool, now: datetime) -> str:
     group = printable(shown_group(message.group))
     head = f"{number}. group {group}, sent {_ago(message.sent_at, now)} ago"
-    lines = [paint(_fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
+    lines = [paint(fit(head, width), "bold", color=color), f"   id        {message.message_id}"]
     if reason := message.text("park_reason"):
         status = message.text("park_status")
         text = f"by {message.text('park_from') or '?'}" + (f", HTTP {status}" if status else "")
         lines.append(f"   parked    {printable(message.text('park_at') or '?')} {text}")
-        lines.append(paint(_fit(f"   reason    {printable(reason)}", width), "yellow", color=color))
+        lines.append(paint(fit(f"   reason    {printable(reason)}", width), "yellow", color=color))
     if key := message.text("item_key"):
-        lines.append(_fit(f"   item      {printable(key)}", width))
+        lines.append(fit(f"   item      {printable(key)}", width))
     others = [name for name in message.attributes if name not in _OWN and not name.startswith("park_")]
-    lines += [_fit(f"   {name:<9} {_value(message, name)}", width) for name in others]
-    lines.append(_fit(f"   body      {printable(message.body)}", width))
+    lines += [fit(f"   {name:<9} {_value(message, name)}", width) for name in others]
+    lines.append(fit(f"   body      {printable(message.body)}", width))
     return "\n".join(lines) + "\n"
 
 
@@ -119,18 +126,8 @@ def _value(message: Message, name: str) -> str:
     return printable(json.dumps(to_json_value(message.attributes[name].value), ensure_ascii=False))
 
 
-def _fit(line: str, width: int | None) -> str:
-    return line if width is None else fit(line, width)
-
-
 def _ago(then: datetime | None, now: datetime) -> str:
-    if then is None:
-        return "?"
-    seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    return "?" if then is None else rough(now - then)
 
 
 def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every: bool = False) -> str:

@@ -68,7 +68,7 @@ def replay_preview(seen: ReplayPreview, *, main: str, width: int | None) -> str:
     headers = ("SEQUENCE", "WRITTEN", "EVENT", "KEY", "BECOMES", "GROUP")
     more = seen.sums.matched - len(rows)
     return (table(rows, headers=headers, width=width) if rows else "") + as_lines(
-        *([f"and {more:,} more"] if more > 0 else []),
+        f"and {more:,} more" if more > 0 else "",
         f"dry run: nothing was sent; {count(seen.sums.matched, 'record')} of {seen.read:,} read"
         f" would go through the enqueuer's code to {main}",
         *open_shards(len(seen.tips), "replay"),

@@ -14,8 +14,9 @@ from fifo_cli.model.history_events import short_who
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.times import iso
 from fifo_cli.render.advice import advice_lines
-from fifo_cli.render.pauses import pause_lines
+from fifo_cli.render.pauses import next_call, pause_lines
 from fifo_cli.render.plan import value_text
+from fifo_cli.render.queue_tables import depth_table
 from fifo_cli.render.text import (
     Style,
     count,
@@ -26,7 +27,6 @@ from fifo_cli.render.text import (
     paint,
     printable,
     shorten,
-    table,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ _WORDS: Final = {
     "critical": "is in trouble",
     "unknown": "cannot be judged in full",
 }
-_QUEUES: Final = {"main": "main", "dlq": "dlq", "hold": "hold", "stream_failures": "stream failures"}
 _RUNS_SHOWN: Final = 5
 _STUCK_SHOWN: Final = 3
 _DIFFS_SHOWN: Final = 5
@@ -82,7 +81,7 @@ class _Screen:
 
     def numbers(self) -> Iterator[str]:
         """Yield what the verdict rests on, no line wider than the terminal."""
-        yield from self._queues()
+        yield from depth_table(self._result.queues, width=self._width, name=self._short).splitlines()
         yield ""
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())
@@ -113,27 +112,12 @@ class _Screen:
             for line in advice_lines(problem):
                 yield from (f"{' ' * len(head)}{one}" for one in self._wrap(line, len(head)))
 
-    def _queues(self) -> Iterator[str]:
-        rows = [
-            (_QUEUES[kind], self._short(one), None, None, None, None)
-            if isinstance(one, str)
-            else (
-                _QUEUES[kind],
-                self._short(one.name),
-                one.visible,
-                one.in_flight,
-                one.delayed,
-                None if one.oldest_age is None else _span(one.oldest_age),
-            )
-            for kind, one in self._result.queues.items()
-        ]
-        headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
-        yield from table(rows, headers=headers, right=(2, 3, 4, 5), width=self._width).splitlines()
-
     def _enqueuer(self) -> list[str]:
         behind = self._result.measured.iterator_age
         state = _state(self._result.measured.enqueuer, self._result.version("enqueuer"))
-        return [state if behind is None else f"{state}, {_span(behind)} behind the stream"]
+        return [
+            state if behind is None else f"{state}, {rough(timedelta(seconds=behind))} behind the stream"
+        ]
 
     @property
     def _by_queue(self) -> bool:
@@ -155,10 +139,8 @@ class _Screen:
         until = "; the next run makes one call"
         if self._result.enabled is False:
             until = "; the worker does not run, and calls nothing"
-        elif found.until is not None:
-            due = "a call was due at" if found.until <= self._now else "one call at"
-            due = "one call each, the last at" if due == "one call at" and found.functions > 1 else due
-            until = f"; {due} {self._time(found.until)}{f'  {iso(found.until)}' * self._absolute}"
+        elif due := next_call(found, now=self._now, clock=self._time, absolute=self._absolute):
+            until = f"; {due}"
         return [f"open{where} since {self._time(found.since)} ({self._ago(found.since)}){until}"]
 
     def _paused(self) -> list[str]:
@@ -282,7 +264,7 @@ class _Screen:
         return [line if display_width(line) <= room else fit(line, room) for line in lines]
 
     def _short(self, text: str) -> str:
-        return printable(text) if self._width is None else shorten(printable(text), 36)
+        return shorten(printable(text), None if self._width is None else 36)
 
     def _time(self, instant: datetime) -> str:
         """Write an instant to the second: a pause may be as short."""
@@ -302,10 +284,6 @@ class _Screen:
 
 def _state(state: TriggerState | None, version: str | None) -> str:
     return (state or "not known") + (f", version {version}" if version else "")
-
-
-def _span(seconds: int) -> str:
-    return rough(timedelta(seconds=seconds))
 
 
 def _difference(diff: Difference) -> str:

@@ -42,9 +42,9 @@ def display_width(text: str) -> int:
     return sum(_char_width(char) for char in text)
 
 
-def fit(text: str, width: int) -> str:
-    """Shorten ``text`` to ``width`` columns, the last one an ellipsis."""
-    if display_width(text) <= width:
+def fit(text: str, width: int | None) -> str:
+    """Shorten ``text`` to ``width`` columns, the last one an ellipsis; None, a pipe, shortens nothing."""
+    if width is None or display_width(text) <= width:
         return text
     kept, used = [], 0
     for char in text:
@@ -94,9 +94,9 @@ def _shown_width(text: str) -> int:
     return display_width(_COLOUR.sub("", text) if "\x1b" in text else text)
 
 
-def shorten(text: str, width: int) -> str:
+def shorten(text: str, width: int | None) -> str:
     """Shorten ``text`` in the middle to ``width`` columns: names, ids and ARNs differ at their ends."""
-    if display_width(text) <= width:
+    if width is None or display_width(text) <= width:
         return text
     tail: list[str] = []
     used = 0
@@ -141,8 +141,8 @@ def count(number: int, noun: str) -> str:
 
 
 def as_lines(*lines: str) -> str:
-    """Write texts, which may hold anything, a line each."""
-    return "".join(f"{printable(line)}\n" for line in lines)
+    """Write texts, which may hold anything, a line each; an empty one is left out."""
+    return "".join(f"{printable(line)}\n" for line in lines if line)
 
 
 def short_id(message_id: str, width: int | None) -> str:

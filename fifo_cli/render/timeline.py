@@ -197,7 +197,7 @@ def _timeline(history: Sequence[Step], *, clock: Clock, width: int | None, color
     steps = table([(clock(step.time), step.step, _facts(step.facts, clock)) for step in history], width=width)
     evidence = [_INDENT + printable(step.evidence) for step in history]
     return "".join(
-        f"{line}\n{paint(below if width is None else fit(below, width), 'dim', color=color)}\n"
+        f"{line}\n{paint(fit(below, width), 'dim', color=color)}\n"
         for line, below in zip(steps.splitlines(), evidence, strict=True)
     )
 

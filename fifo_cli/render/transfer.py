@@ -44,9 +44,11 @@ def redrive_preview(seen: RedrivePreview, *, width: int | None) -> str:
     return messages_table(seen.messages, width=width) + as_lines(
         f"dry run: nothing was moved; {least}{many} would go"
         f" from {seen.source}, which counts {seen.remaining:,}, to {seen.target} ({seen.engine} engine){now}",
-        *([_all_of(seen)] if seen.would_move == seen.remaining > 1 else []),
-        *([] if seen.would_move == 0 else [order_note(seen.target, seen.behind)]),
-        *([MORE_THAN_SHOWN] if seen.truncated else []),
+        takes_all(seen.remaining, seen.source, choose=CHOOSE_BY_REDRIVE)
+        if seen.would_move == seen.remaining
+        else "",
+        "" if seen.would_move == 0 else order_note(seen.target, seen.behind),
+        MORE_THAN_SHOWN if seen.truncated else "",
         *looks,
     )
 
@@ -72,10 +74,6 @@ def takes_all_there(total: int, queue: str, role: str) -> str:
     return takes_all(total, queue, choose=_CHOOSE_ELSEWHERE.get(role, ""))
 
 
-def _all_of(seen: RedrivePreview) -> str:
-    return takes_all(seen.remaining, seen.source, choose=CHOOSE_BY_REDRIVE)
-
-
 def order_note(target: str, behind: int) -> str:
     """Say what appending does to the order of groups."""
     if not behind:
@@ -95,15 +93,14 @@ def restore_order_plan(
     lines = [
         f"put {count(dlq, 'message')} of {names[1]} back in place among {count(main, 'message')} of"
         f" {names[0]}",
-        *([said] if (said := takes_all(dlq, names[1], choose=CHOOSE_IN_ORDER)) else []),
+        takes_all(dlq, names[1], choose=CHOOSE_IN_ORDER),
         "Order: afterwards each group is in stream order; all of it goes through " + names[2],
         f"Meanwhile nothing is delivered: {paused} paused, and resumed at the end"
         if paused
         else "Worker and enqueuer are not running, and stay so",
+        f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished" if held else "",
     ]
-    if held:
-        lines.append(f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished")
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))
 
 
 def restore_order_text(result: RestoreOrderResult, *, source: str, target: str) -> str:
@@ -132,9 +129,9 @@ def restore_order_preview(seen: RestoreOrderPreview, *, width: int | None) -> st
     return shown + as_lines(
         f"dry run: nothing was touched; {count(seen.remaining, 'message')} of {seen.source} would"
         f" go into place among {count(seen.among, 'message')} of {seen.target}",
-        *([said] if (said := takes_all(seen.remaining, seen.source, choose=CHOOSE_IN_ORDER)) else []),
+        takes_all(seen.remaining, seen.source, choose=CHOOSE_IN_ORDER),
         f"{paused} would be paused meanwhile" if paused else "worker and enqueuer are not running",
-        *([MORE_THAN_SHOWN] if seen.truncated else []),
+        MORE_THAN_SHOWN if seen.truncated else "",
     )
 
 

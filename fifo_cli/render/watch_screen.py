@@ -10,10 +10,11 @@ from rich.text import Text
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.health import rough, worst
+from fifo_cli.model.health import Measurements, rough, worst
 from fifo_cli.model.schedules import zone_of
 from fifo_cli.model.watch_state import Sample, WatchState
 from fifo_cli.model.worker_log import WatchEvent
+from fifo_cli.render.pauses import next_call
 from fifo_cli.render.text import count, display_width, fit, fold, printable, shorten
 
 Span = tuple[str, str]
@@ -62,7 +63,7 @@ def as_text(lines: Iterable[Line]) -> Text:
 
 def one_line(dashboard: WatchState, *, now: datetime) -> str:
     """Return the dashboard as one line, for a terminal that is none, or for a log."""
-    clock = f"{now.astimezone():%H:%M:%S}"
+    clock = _clock(now)
     if dashboard.lost is not None:
         return f"{clock} {printable(dashboard.pipeline)} LOST: {printable(dashboard.lost.reason)}\n"
     if dashboard.sample is None:
@@ -95,29 +96,23 @@ def _head(dashboard: WatchState, now: datetime, width: int) -> Iterator[Line]:
     place = f"  {dashboard.place}" if dashboard.place else ""
     yield [
         (printable(dashboard.pipeline), "bold"),
-        (f"{place}  {now.astimezone():%H:%M:%S}, every {dashboard.interval:g} s", "dim"),
+        (f"{place}  {_clock(now)}, every {dashboard.interval:g} s", "dim"),
     ]
-    if dashboard.lost is not None:
-        again = max(0, round((dashboard.lost.again - now).total_seconds()))
-        ago = rough(now - dashboard.lost.since)
+    if lost := dashboard.lost:
+        again = max(0, round((lost.again - now).total_seconds()))
         yield [
             ("LOST ", "bold red"),
-            (f"for {ago}, again in {again} s: {_flat(dashboard.lost.reason)}", "red"),
+            (f"for {rough(now - lost.since)}, again in {again} s: {_flat(lost.reason)}", "red"),
         ]
-        if dashboard.lost.hint:
-            yield from _folded(f"     {_flat(dashboard.lost.hint)}", width, "")
+        if lost.hint:
+            yield from _folded(f"     {_flat(lost.hint)}", width, "")
     elif dashboard.sample is None:
         yield [("waiting for AWS", "dim")]
     else:
         yield from _verdict(dashboard, width)
-        late = now - dashboard.sample.at - timedelta(seconds=dashboard.interval)
-        if late > _LATE:
-            yield [
-                (
-                    f"no answer from AWS for {rough(now - dashboard.sample.at)}; the numbers are so old",
-                    "yellow",
-                )
-            ]
+        age = now - dashboard.sample.at
+        if age - timedelta(seconds=dashboard.interval) > _LATE:
+            yield [(f"no answer from AWS for {rough(age)}; the numbers are so old", "yellow")]
 
 
 def _verdict(dashboard: WatchState, width: int) -> Iterator[Line]:
@@ -145,52 +140,39 @@ def _folded(text: str, width: int, style: str) -> Iterator[Line]:
 
 def _measured(dashboard: WatchState, width: int, plain: bool, logs: bool) -> Iterator[Line]:
     """Yield the depths and the rates, each with its history."""
-    measured = dashboard.sample.measured if dashboard.sample else None
-    main = measured.queues.get("main") if measured else None
-    age = measured.age if measured else None
+    measured = dashboard.sample.measured if dashboard.sample else Measurements()
+    main, points = measured.queues.get("main"), dashboard.points
     details = [f"{main.in_flight} in flight"] if main and main.in_flight else []
-    details += [f"oldest {rough(timedelta(seconds=age))}"] if age else []
+    details += [f"oldest {rough(timedelta(seconds=measured.age))}"] if measured.age else []
     rows: list[tuple[str, str, list[float | None], str]] = [
-        (
-            "main",
-            _or_unknown(measured.total("main") if measured else None),
-            [point.main for point in dashboard.points],
-            ", ".join(details),
-        ),
-        (
-            "dlq",
-            _or_unknown(measured.total("dlq") if measured else None),
-            [point.dlq for point in dashboard.points],
-            "",
-        ),
+        ("main", _or_unknown(measured.total("main")), [one.main for one in points], ", ".join(details)),
+        ("dlq", _or_unknown(measured.total("dlq")), [one.dlq for one in points], ""),
     ]
     if logs:
-        rows.append(("in", _rate(dashboard, "entered"), [point.entered for point in dashboard.points], ""))
-        rows.append(("out", _rate(dashboard, "left"), [point.left for point in dashboard.points], ""))
+        rows.append(("in", _rate(dashboard, "entered"), [one.entered for one in points], ""))
+        rows.append(("out", _rate(dashboard, "left"), [one.left for one in points], ""))
     yield []
     faded = "dim" if dashboard.lost else ""
     for label, number, values, detail in rows:
         note = f"  {detail}" if detail else ""
         room = width - _LABEL - _NUMBER - 2 - display_width(note)
         yield [
-            (f"{label:<{_LABEL}}", "dim"),
+            _label(label),
             (f"{number:>{_NUMBER}}  ", faded or "bold"),
             (sparkline(values, room, plain=plain), faded or "cyan"),
             (note, faded),
         ]
-    if measured and measured.total("hold"):
-        yield [(f"{'hold':<{_LABEL}}", "dim"), (f"{measured.total('hold'):>{_NUMBER}}", "yellow")]
+    if measured.total("hold"):
+        yield [_label("hold"), (f"{measured.total('hold'):>{_NUMBER}}", "yellow")]
 
 
 def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     """Yield what the API answers, and when the worker runs next."""
     yield []
     if dashboard.statuses:
-        answers = [
-            (f"{status}: {number}   ", _answer_style(status)) for status, number in dashboard.statuses.items()
-        ]
+        answers = [(f"{one}: {number}   ", _answer_style(one)) for one, number in dashboard.statuses.items()]
         since = f"since {dashboard.since.astimezone():%H:%M}" if dashboard.since else ""
-        yield [(f"{'API':<{_LABEL}}", "dim"), *answers, (since, "dim")]
+        yield [_label("API"), *answers, (since, "dim")]
     sample = dashboard.sample
     if sample is None:
         return
@@ -204,14 +186,14 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     elif sample.evidence is not None and sample.evidence.settings.worker.by_queue:
         message += ", started by the queue"
     yield [
-        (f"{'worker':<{_LABEL}}", "dim"),
+        _label("worker"),
         (message, "" if measured.worker == "running" else "yellow"),
         ("   enqueuer ", "dim"),
         (measured.enqueuer or "not known", "" if measured.enqueuer == "running" else "yellow"),
     ]
     yield from _pauses(sample, now)
     if sample.logs_unseen:
-        yield [(f"{'log':<{_LABEL}}", "dim"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]
+        yield [_label("log"), (f"not seen: {_flat(sample.logs_unseen)}", "cyan")]
 
 
 def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
@@ -220,29 +202,26 @@ def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
     if runs is None or not sample.measured.total("main"):
         return
     if runs.breaker is not None:
-        until = runs.breaker.until
-        due = "a call was due at" if until and until <= now else "one call at"
-        due = "one call each, the last at" if due == "one call at" and runs.breaker.functions > 1 else due
-        end = f", {due} {until.astimezone():%H:%M:%S}" if until else ""
-        end = ", the worker does not run" if sample.measured.worker not in ("running", None) else end
-        yield [(f"{'breaker':<{_LABEL}}", "dim"), (f"open for {rough(now - runs.breaker.since)}{end}", "red")]
+        end = next_call(runs.breaker, now=now, clock=_clock)
+        if sample.measured.worker not in ("running", None):
+            end = "the worker does not run"
+        since = f"open for {rough(now - runs.breaker.since)}"
+        yield [_label("breaker"), (", ".join(filter(None, (since, end))), "red")]
     paused = [one for one in runs.paused if one.until > now]
     if paused:
-        first = f"{paused[0].until.astimezone():%H:%M:%S}"
-        as_of = f" (as of {runs.as_of.astimezone():%H:%M:%S})" if runs.as_of else ""
-        number = f"{count(len(paused), 'group')}, the first until {first}{as_of}"
-        yield [(f"{'paused':<{_LABEL}}", "dim"), (number, "yellow")]
+        as_of = f" (as of {_clock(runs.as_of)})" if runs.as_of else ""
+        number = f"{count(len(paused), 'group')}, the first until {_clock(paused[0].until)}{as_of}"
+        yield [_label("paused"), (number, "yellow")]
 
 
 def _stuck(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     heads = dashboard.stuck
     for number, one in enumerate(heads[:_STUCK_SHOWN]):
-        times = f", {count(one.attempts, 'attempt')} as of {one.time.astimezone():%H:%M:%S}"
-        ago = rough(now - one.time)
+        times = f", {count(one.attempts, 'attempt')} as of {_clock(one.time)} ({rough(now - one.time)} ago)"
         yield [
-            (f"{'waiting' if not number else '':<{_LABEL}}", "dim"),
-            (f"{shorten(printable(shown_group(one.group)), 24)}", "bold"),
-            (f"{times} ({ago} ago): {_flat(one.error or '') or 'no reason logged'}", "red"),
+            _label("" if number else "waiting"),
+            (shorten(printable(shown_group(one.group)), 24), "bold"),
+            (f"{times}: {_flat(one.error or '') or 'no reason logged'}", "red"),
         ]
     if len(heads) > _STUCK_SHOWN:
         yield [(" " * _LABEL, ""), (f"and {count(len(heads) - _STUCK_SHOWN, 'more group')}", "")]
@@ -262,7 +241,7 @@ def _delivery(one: WatchEvent) -> Line:
     elapsed = f"{one.elapsed_ms} ms" if one.elapsed_ms is not None else ""
     what = one.item_key or one.message_id
     return [
-        (f"{one.time.astimezone():%H:%M:%S} ", "dim"),
+        (f"{_clock(one.time)} ", "dim"),
         (f"{one.fate:<10}", _FATES.get(one.fate, "")),
         (f"{status:>4} {elapsed:>9}  ", ""),
         (f"{shorten(printable(shown_group(one.group)), 20):<20} ", ""),
@@ -277,6 +256,14 @@ def _answer(dashboard: WatchState) -> Iterator[Line]:
         yield [(f"{dashboard.question} [y/N]", "bold")]
     elif dashboard.notice:
         yield [(_flat(dashboard.notice), "")]
+
+
+def _label(name: str) -> Span:
+    return f"{name:<{_LABEL}}", "dim"
+
+
+def _clock(instant: datetime) -> str:
+    return f"{instant.astimezone():%H:%M:%S}"
 
 
 def _answer_style(status: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, Literal, assert_never
 
 import typer
 
@@ -23,12 +23,7 @@ if TYPE_CHECKING:
 _UNKNOWN = ExitCode.AWS
 
 
-class Format(StrEnum):
-    """What monitoring systems read."""
-
-    NAGIOS = "nagios"
-    JSON = "json"
-    PROMETHEUS = "prometheus"
+Format = Literal["nagios", "json", "prometheus"]
 
 
 @command(
@@ -47,30 +42,19 @@ def check(
     *,
     format_: Annotated[
         Format | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="nagios (the default), json or prometheus.",
-            show_default=False,
-        ),
+        typer.Option("--format", metavar="FORMAT", help="nagios (the default), json or prometheus."),
     ] = None,
-    depth: Annotated[
-        str | None, typer.Option("--depth", metavar="W,C", help="Messages in main.", show_default=False)
-    ] = None,
+    depth: Annotated[str | None, typer.Option("--depth", metavar="W,C", help="Messages in main.")] = None,
     age: Annotated[
-        str | None,
-        typer.Option("--age", metavar="W,C", help="Age of the oldest, such as 15m,1h.", show_default=False),
+        str | None, typer.Option("--age", metavar="W,C", help="Age of the oldest, such as 15m,1h.")
     ] = None,
-    dlq: Annotated[
-        str | None, typer.Option("--dlq", metavar="W,C", help="Messages in the DLQ.", show_default=False)
-    ] = None,
+    dlq: Annotated[str | None, typer.Option("--dlq", metavar="W,C", help="Messages in the DLQ.")] = None,
     textfile: Annotated[
         Path | None,
         typer.Option(
             "--textfile",
             metavar="PATH",
             help="Also write Prometheus text to this file, in one step.",
-            show_default=False,
             autocompletion=complete_files,
         ),
     ] = None,
@@ -80,21 +64,21 @@ def check(
 ) -> ExitCode:
     """Report the pipeline's state to a monitoring system: Nagios, Prometheus, JSON.
 
-    Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. A number is a problem from its threshold on; without
-    flags the thresholds are those of [check] in fifo.toml. All that status judges counts, too, such as a
-    paused function or drift. Nothing is received and nothing is changed.
+    Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. W,C are the thresholds of WARNING and CRITICAL: a number
+    is a problem from its threshold on. Without these flags they are those of [check] in fifo.toml. All that
+    status judges counts, too, such as a paused function or drift. Nothing is received and nothing is changed.
     """
     from fifo_cli.render.check_output import prometheus_text
 
     if format_ is None:
-        format_ = Format.NAGIOS if cli.options.output is Output.TABLE else Format.JSON
-    result = _measure(cli, depth, age, dlq, timeout)
+        format_ = "nagios" if cli.options.output is Output.TABLE else "json"
+    result = _measure(cli, {"depth": depth, "age": age, "dlq": dlq}, timeout)
     try:
         if textfile is not None:
             write_whole(textfile, prometheus_text(result, time=time.time()))
         if textfile is None or not cli.options.quiet:
             text = _text(format_, result, a_line=cli.options.output is Output.JSONL)
-            cli.console.result([text], data=format_ is not Format.NAGIOS)
+            cli.console.result([text], data=format_ != "nagios")
     except FifoError as error:
         cli.console.error(f"error: {error.message}", hint=error.hint)
         return _UNKNOWN
@@ -102,7 +86,7 @@ def check(
     return ExitCode(result.code)
 
 
-def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, timeout: str) -> CheckResult:
+def _measure(cli: Cli, thresholds: Mapping[str, str | None], timeout: str) -> CheckResult:
     """Measure, and turn everything that prevents it into UNKNOWN."""
     from fifo_cli.operations.monitor.check import check, unknown
 
@@ -113,7 +97,7 @@ def _measure(cli: Cli, depth: str | None, age: str | None, dlq: str | None, time
             raise UsageError(f"--timeout {timeout}: at least 1s", hint="such as --timeout 20s")
         settings = cli.settings
         pipeline = settings.pipeline.name
-        return check(cli.aws, cli.project, _thresholds(settings.check, depth, age, dlq), limit=limit)
+        return check(cli.aws, cli.project, _thresholds(settings.check, thresholds), limit=limit)
     except FifoError as error:
         return unknown(pipeline, error)
 
@@ -123,42 +107,34 @@ def _text(format_: Format, result: CheckResult, *, a_line: bool) -> str:
     from fifo_cli.render.documents import json_document, json_line
 
     match format_:
-        case Format.NAGIOS:
+        case "nagios":
             return nagios_line(result)
-        case Format.JSON:
+        case "json":
             return (json_line if a_line else json_document)(result.document())
-        case Format.PROMETHEUS:
+        case "prometheus":
             return prometheus_text(result, time=time.time())
         case _:
             assert_never(format_)
 
 
-def _thresholds(configured: Check, depth: str | None, age: str | None, dlq: str | None) -> Check:
+def _thresholds(configured: Check, given: Mapping[str, str | None]) -> Check:
     """Lay the flags over [check]; raise UsageError for what is not a pair of thresholds."""
-    from pydantic import ValidationError
-
     from fifo_cli.model.settings import Check
 
-    pairs: dict[str, object] = {}
-    for name, text in (("depth", depth), ("age", age), ("dlq", dlq)):
+    pairs: dict[str, object] = dict(configured)
+    for name, text in given.items():
         if text is None:
-            pairs[name] = getattr(configured, name)
             continue
-        parts = [part.strip() for part in text.split(",")]
-        numbers = name != "age"
-        wrong = len(parts) != 2 or (numbers and not all(part.isascii() and part.isdigit() for part in parts))
-        if not wrong:
-            try:
-                pairs[name] = [int(part) for part in parts] if numbers else parts
-                Check.model_validate({name: pairs[name]})
-            except (ValidationError, ValueError):
-                wrong = True
-        if wrong:
-            example = "1000,10000" if numbers else "15m,1h"
+        is_age = name == "age"
+        try:
+            parts = [part.strip() for part in text.split(",")]
+            pairs[name] = parts if is_age else [int(part) for part in parts]
+            Check.model_validate({name: pairs[name]})
+        except ValueError:  # pydantic's is one, too
             raise UsageError(
                 f"--{name} {text!r}: not warning,critical with warning not above critical",
-                hint=f"such as --{name} {example}",
-            )
+                hint=f"such as --{name} {'15m,1h' if is_age else '1000,10000'}",
+            ) from None
     return Check.model_validate(pairs)
 
 

@@ -14,6 +14,7 @@ from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import check_expression
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.render.progress import bar
 from fifo_cli.render.text import count, paint, printable
 
 if TYPE_CHECKING:
@@ -109,14 +110,12 @@ class _Teller:
         self._write(_INDENT + printable(text))
 
     def progress(self, what: str, done: int, total: int) -> None:
-        filled = _BAR * done // total
-        bar = "#" * filled + "." * (_BAR - filled)
-        self._console.live(f"{_INDENT}[{bar}] {done} of {total} {what}")
+        self._console.live(f"{_INDENT}{bar(done / total, _BAR)}{done} of {total} {what}")
 
     def depth(self, result: DepthResult) -> None:
         from fifo_cli.render.queue_tables import depth_table
 
-        self._block(depth_table(result, width=self._width))
+        self._block(depth_table(result.queues, width=self._width))
 
     def messages(self, queue: str, messages: tuple[Message, ...]) -> None:
         from fifo_cli.render.queue_tables import peek_table

@@ -14,6 +14,7 @@ from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
 from fifo_cli.cli.options import complete_folders, typed_config
+from fifo_cli.cli.parameters import DryRunOfChanges
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Event, Finished, Listener, Noted, Warned
 from fifo_cli.invocation import PROGRAM, typed_before
@@ -38,15 +39,14 @@ def init(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="[DIR]",
+            metavar="DIR",
             help="The folder; it is created if it does not exist.",
             show_default=False,
             autocompletion=complete_folders,
         ),
     ] = Path(),
     name: Annotated[
-        str | None,
-        typer.Option("--name", metavar="N", help="Default: the folder's name."),
+        str | None, typer.Option("--name", metavar="N", help="Default: the folder's name.")
     ] = None,
 ) -> ExitCode:
     """Write a commented fifo.toml, never over an existing one."""
@@ -101,7 +101,6 @@ def package(
             "--out",
             metavar="DIR",
             help="The folder. Default: .fifo/build.",
-            show_default=False,
             autocompletion=complete_folders,
         ),
     ] = None,
@@ -126,7 +125,7 @@ def deploy(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Take over existing resources without a tag.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")] = False,
+    dry_run: DryRunOfChanges = False,
 ) -> ExitCode:
     """Make AWS match fifo.toml; a second run changes nothing.
 
@@ -222,7 +221,6 @@ def set_key(
         typer.Argument(
             metavar="NAME",
             help="The placeholder in [api] keys, or its parameter or secret.",
-            show_default=False,
             autocompletion=_key_names,
         ),
     ],

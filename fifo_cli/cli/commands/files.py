@@ -12,10 +12,9 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.hidden_groups import mention_pauses
-from fifo_cli.cli.moves import Move, P, R, Stopped, run_move
+from fifo_cli.cli.moves import Move, R, Stopped, run_move
 from fifo_cli.cli.options import Output, complete_files
-from fifo_cli.cli.parameters import Force, MaxRate, QueueName, QueueOption, SameGroupBatches
+from fifo_cli.cli.parameters import Force, MaxRate, QueueOption, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 from fifo_cli.invocation import command_line
@@ -44,14 +43,9 @@ def dump(
     *,
     file: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE",
-            help="The file; - is stdout.",
-            show_default=False,
-            autocompletion=complete_files,
-        ),
+        typer.Argument(metavar="FILE", help="The file; - is stdout.", autocompletion=complete_files),
     ],
-    queue: QueueOption = QueueName.DLQ,
+    queue: QueueOption = "dlq",
     move: Annotated[
         bool, typer.Option("--move", help="Delete each message once its line is on disk.")
     ] = False,
@@ -80,7 +74,7 @@ def dump(
     path = _path(file)
     if path is not None:
         (check_dump if move else check_new_file)(path)
-    source = Queue(cli.aws, cli.names, queue.value)
+    source = Queue(cli.aws, cli.names, queue)
     stream = None if path or dry_run else _stdout()
     if move and stream is not None and not keeps_what_it_gets(stream):
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
@@ -112,9 +106,10 @@ def dump(
         ),
         remarks_in_text=False,
         stdout_is_taken=path is None,
+        takes_from_main=source.role == "main",
         changes=move,
     )
-    return _run(cli, source, pieces, dry_run=dry_run)
+    return run_move(cli, pieces, dry_run=dry_run)
 
 
 @command(
@@ -127,14 +122,9 @@ def load(
     *,
     file: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE",
-            help="The file; - is stdin.",
-            show_default=False,
-            autocompletion=complete_files,
-        ),
+        typer.Argument(metavar="FILE", help="The file; - is stdin.", autocompletion=complete_files),
     ],
-    queue: QueueOption = QueueName.MAIN,
+    queue: QueueOption = "main",
     same_group_batches: SameGroupBatches = False,
     max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check the lines and show them.")] = False,
@@ -154,12 +144,12 @@ def load(
     from fifo_cli.render.files import load_preview, load_text
     from fifo_cli.render.text import count
 
-    target = Queue(cli.aws, cli.names, queue.value)
+    target = Queue(cli.aws, cli.names, queue)
     path = _path(file)
     if path is None and not (dry_run or cli.options.yes):
         raise UsageError("stdin holds the lines, so nobody can be asked", hint="go ahead with --yes")
     bytes_max = target.max_message_bytes()
-    with open_lines(path, _stdin(), queue=queue.value, arn=target.arn, bytes_max=bytes_max) as lines:
+    with open_lines(path, _stdin(), queue=queue, arn=target.arn, bytes_max=bytes_max) as lines:
         checked = check(lines)
         if checked.repeated:
             again = count(checked.repeated, "line")
@@ -247,10 +237,7 @@ def _load_question(
 def purge(
     cli: Cli,
     *,
-    queue: Annotated[
-        QueueName,
-        typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE", show_default=False),
-    ],
+    queue: QueueOption,
     backup: Annotated[
         str | None,
         typer.Option(
@@ -284,8 +271,8 @@ def purge(
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
-    source = Queue(cli.aws, cli.names, queue.value)
-    default = cli.project.folder / f"{cli.names.pipeline}-{queue.value}.backup.jsonl"
+    source = Queue(cli.aws, cli.names, queue)
+    default = cli.project.folder / f"{cli.names.pipeline}-{queue}.backup.jsonl"
     path = None if no_backup else default if backup is None else _path(backup)
     if backup == _STDIO:
         raise UsageError("a backup goes into a file, not to stdout", hint="name a file; `./-` is one")
@@ -315,16 +302,9 @@ def purge(
         perform=perform,
         text=lambda result: purge_text(result, queue=source.name),
         remarks_in_text=False,
+        takes_from_main=source.role == "main",
     )
-    return _run(cli, source, pieces, dry_run=dry_run)
-
-
-def _run(cli: Cli, source: Queue, pieces: Move[P, R], *, dry_run: bool) -> ExitCode:
-    """Take messages out of a queue, or look; where some of main are left, say which groups are paused."""
-    code = run_move(cli, pieces, dry_run=dry_run)
-    if code is ExitCode.ATTENTION and source.role == "main":
-        mention_pauses(cli)
-    return code
+    return run_move(cli, pieces, dry_run=dry_run)
 
 
 def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: bool) -> str | R:

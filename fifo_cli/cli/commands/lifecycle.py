@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
+from fifo_cli.cli.parameters import DryRunOfChanges
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from fifo_cli.events import Event
     from fifo_cli.model.planning import Plan
     from fifo_cli.operations.deploy.rollback import RollbackResult
-
-
-class Part(StrEnum):
-    """What can be paused."""
-
-    ENQUEUER = "enqueuer"
-    WORKER = "worker"
-    ALL = "all"
 
 
 _UNBOUNDED: Final = (
@@ -33,26 +25,9 @@ _UNBOUNDED: Final = (
 )
 
 
-class Audience(StrEnum):
-    """Whom a policy is for."""
-
-    OPERATOR = "operator"
-    MONITOR = "monitor"
-    DEPLOYER = "deployer"
-    PROVER = "prover"
-
-
-_FOR: Final[dict[Audience, Literal["operator", "monitor", "deployer"]]] = {
-    Audience.OPERATOR: "operator",
-    Audience.MONITOR: "monitor",
-    Audience.DEPLOYER: "deployer",
-}
-
-
-PartArgument = Annotated[
-    Part, typer.Argument(metavar="enqueuer|worker|all", help="Which one.", show_default=False)
+Part = Annotated[
+    Literal["enqueuer", "worker", "all"], typer.Argument(metavar="enqueuer|worker|all", help="Which one.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be changed.")]
 
 
 @command(
@@ -66,13 +41,10 @@ def rollback(
     to: Annotated[
         int | None,
         typer.Option(
-            "--to",
-            metavar="VERSION",
-            help="This version. Default: the one before the live one.",
-            show_default=False,
+            "--to", metavar="VERSION", help="This version. Default: the one before the live one."
         ),
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunOfChanges = False,
 ) -> ExitCode:
     """Point both functions' live alias at the previous version.
 
@@ -98,7 +70,7 @@ def rollback(
 def pause(
     cli: Cli,
     *,
-    part: PartArgument = Part.ALL,
+    part: Part = "all",
     wait: Annotated[
         bool, typer.Option("--wait", help="Return only when what was in flight is done.")
     ] = False,
@@ -115,18 +87,18 @@ def pause(
     from fifo_cli.render.deploy_tables import pause_table
 
     cli.begin()
-    result = pause(cli.aws, cli.settings, part.value, wait=wait, listener=cli.listener)
+    result = pause(cli.aws, cli.settings, part, wait=wait, listener=cli.listener)
     return cli.emit(result, lambda: pause_table(result))
 
 
 @command("resume", impact=Impact.WRITES, examples=["fifo-cli resume", "fifo-cli resume worker --env prod"])
-def resume(cli: Cli, *, part: PartArgument = Part.ALL) -> ExitCode:
+def resume(cli: Cli, *, part: Part = "all") -> ExitCode:
     """Start the enqueuer, the worker or both again, where they stopped."""
     from fifo_cli.operations.deploy.pause import resume
     from fifo_cli.render.deploy_tables import pause_table
 
     cli.begin()
-    result = resume(cli.aws, cli.settings, part.value, listener=cli.listener)
+    result = resume(cli.aws, cli.settings, part, listener=cli.listener)
     return cli.emit(result, lambda: pause_table(result))
 
 
@@ -187,10 +159,8 @@ def policy(
     cli: Cli,
     *,
     audience: Annotated[
-        Audience,
-        typer.Argument(
-            metavar="operator|monitor|deployer|prover", help="Whom it is for.", show_default=False
-        ),
+        Literal["operator", "monitor", "deployer", "prover"],
+        typer.Argument(metavar="operator|monitor|deployer|prover", help="Whom it is for."),
     ],
 ) -> ExitCode:
     """Print the IAM policy for an operator, a monitor or a deployer of this pipeline.
@@ -203,13 +173,13 @@ def policy(
     from fifo_cli.model.operator_policies import people_policies, prover_policies
     from fifo_cli.operations.deploy.remote_state import table_key
 
-    if audience is Audience.PROVER:
+    if audience == "prover":
         from fifo_cli.operations.prove.pipeline import layouts
 
         cli.listener(Warned(_UNBOUNDED))
         return cli.emit_document(prover_policies(layouts(), cli.account.place))
-    if audience is Audience.DEPLOYER and not cli.settings.functions.permissions_boundary:
+    if audience == "deployer" and not cli.settings.functions.permissions_boundary:
         cli.listener(Warned(_UNBOUNDED))
-    key = table_key(cli.aws, cli.settings, cli.listener) if audience is not Audience.MONITOR else None
-    documents = people_policies(cli.settings, cli.aws.place, _FOR[audience], table_key=key)
+    key = table_key(cli.aws, cli.settings, cli.listener) if audience != "monitor" else None
+    documents = people_policies(cli.settings, cli.aws.place, audience, table_key=key)
     return cli.emit_document(documents if len(documents) > 1 else documents[0])

@@ -22,12 +22,7 @@ def up(
     *,
     port: Annotated[
         int | None,
-        typer.Option(
-            "--port",
-            metavar="P",
-            help="The TCP port; 0 for any free one. Default: 4566.",
-            show_default=False,
-        ),
+        typer.Option("--port", metavar="P", help="The TCP port; 0 for any free one. Default: 4566."),
     ] = None,
 ) -> ExitCode:
     """Start the embedded stack, and wait until it answers."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
+from fifo_cli.cli.parameters import Since
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 # How soon `logs --follow | head` ends once head has.
 _LOOK_SECONDS: Final = 0.5
-
-
-class Function(StrEnum):
-    """The functions, as named on the command line."""
-
-    ENQUEUER = "enqueuer"
-    WORKER = "worker"
 
 
 @command(
@@ -43,15 +36,12 @@ def logs(
     cli: Cli,
     *,
     function: Annotated[
-        Function | None,
-        typer.Argument(metavar="enqueuer|worker", help="Only this function's.", show_default=False),
+        Literal["enqueuer", "worker"] | None,
+        typer.Argument(metavar="enqueuer|worker", help="Only this function's."),
     ] = None,
-    since: Annotated[
-        str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
-    ] = "1h",
+    since: Since = "1h",
     text: Annotated[
-        str,
-        typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.", show_default=False),
+        str, typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.")
     ] = "",
     follow: Annotated[
         bool, typer.Option("--follow", help="Also show new lines as they come, until Ctrl-C.")
@@ -59,16 +49,13 @@ def logs(
 ) -> ExitCode:
     """Show the functions' logs, merged in order of time."""
     from fifo_cli.model.names import FUNCTION_ROLES
-    from fifo_cli.model.times import parse_instant
     from fifo_cli.operations.monitor.logs import FunctionLogs
+    from fifo_cli.operations.stream.record_filter import past_instant
 
     if follow and cli.options.output is Output.JSON:
         raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")
-    try:
-        start = parse_instant(since, now=datetime.now(UTC))
-    except ValueError as error:
-        raise UsageError(f"--since: {error}", hint="such as --since 2h") from None
-    functions = [role for role in FUNCTION_ROLES if function is None or role == function.value]
+    start = past_instant("--since", since, now=datetime.now(UTC))
+    functions = FUNCTION_ROLES if function is None else (function,)
     found = FunctionLogs(
         cli.aws, cli.names, functions=functions, since=start, text=text, listener=cli.listener
     )
@@ -88,9 +75,9 @@ def status(cli: Cli) -> ExitCode:
 
     The verdict comes first, with the next command to type; then depths, drift, pause, keys, the last runs,
     what waits and why, groups that are paused, an open breaker, and the next runs in the time zone of
-    [schedule], or UTC. If anything needs a look, it exits 1, and on a terminal with fewer lines the verdict
-    comes last. It receives no message and changes nothing, and lists what the credentials may not read. With
-    -v, times are also shown in full.
+    [schedule], or UTC. If anything needs a look, it exits 1, and the verdict comes last if the terminal has
+    too few lines for all of it. It receives no message and changes nothing, and lists what the credentials
+    may not read. With -v, times are also shown in full.
     """
     from fifo_cli.operations.monitor.status import status
     from fifo_cli.render.status import status_screen

@@ -54,7 +54,6 @@ def prove(
             "--api",
             metavar="URL",
             help="Deliver to this receiver, not to a function of its own; $FIFO_PROVE_SECRET is its secret.",
-            show_default=False,
         ),
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="Also wait for three idle hours.")] = False,
@@ -65,7 +64,6 @@ def prove(
             metavar="FILE",
             help="Also write the report there: .json, or .html for a page.",
             autocompletion=complete_files,
-            show_default=False,
         ),
     ] = None,
 ) -> ExitCode:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,7 +14,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.hidden_groups import is_started, mention_pauses
 from fifo_cli.cli.options import Output
-from fifo_cli.cli.parameters import CallRate, Filter, Group, QueueName, QueueOption, check_expression
+from fifo_cli.cli.parameters import CallRate, Filter, Group, QueueOption, check_expression
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import CONCURRENCY_MAX
@@ -26,17 +25,7 @@ if TYPE_CHECKING:
 _WATCH_SECONDS = 2.0
 
 
-class Via(StrEnum):
-    """Where a drain runs."""
-
-    LOCAL = "local"
-    LAMBDA = "lambda"
-
-
-class By(StrEnum):
-    """By what the depths are broken down."""
-
-    GROUP = "group"
+Via = Literal["local", "lambda"]
 
 
 @command(
@@ -49,7 +38,7 @@ def depth(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
     by: Annotated[
-        By | None,
+        Literal["group"] | None,
         typer.Option(
             "--by", metavar="group", help="Also by message group; this receives messages, as peek does."
         ),
@@ -79,7 +68,7 @@ def depth(
 
     def show() -> ExitCode:
         result = depth(cli.aws, cli.names)
-        return cli.emit(result, lambda: depth_table(result, width=cli.console.width))
+        return cli.emit(result, lambda: depth_table(result.queues, width=cli.console.width))
 
     return _repeat(cli, show) if watch else show()
 
@@ -119,14 +108,11 @@ def _repeat(cli: Cli, show: Callable[[], ExitCode]) -> ExitCode:
 def peek(
     cli: Cli,
     *,
-    queue: QueueOption = QueueName.MAIN,
+    queue: QueueOption = "main",
     count: Annotated[
         int | None,
         typer.Option(
-            "--count",
-            min=1,
-            metavar="N",
-            help="At most N messages. Default: 10, with --summary all.",
+            "--count", min=1, metavar="N", help="At most N messages. Default: 10, with --summary all."
         ),
     ] = None,
     group: Group = None,
@@ -151,18 +137,18 @@ def peek(
     from fifo_cli.render.text import printable
 
     check_expression("--filter", filter_)
-    target = Queue(cli.aws, cli.names, queue.value)
+    target = Queue(cli.aws, cli.names, queue)
     if summary:
         sums = summarise(target, count=count, group=group, expression=filter_, force=force)
         if sums.missed is not None:
             cli.console.message(printable(f"no message of {named_group(sums.missed)} in {target.name}"))
-        if sums.hidden and queue is QueueName.MAIN:
+        if sums.hidden and queue == "main":
             mention_pauses(cli)
         return cli.emit(sums, lambda: summary_table(sums, width=cli.console.width, now=datetime.now(UTC)))
     result = peek(target, count=10 if count is None else count, group=group, expression=filter_, force=force)
     if result.note:
         cli.console.message(printable(result.note))
-        if queue is QueueName.MAIN:
+        if queue == "main":
             mention_pauses(cli)
     return cli.emit(
         result,
@@ -196,7 +182,7 @@ def drain(
         typer.Option(
             "--via", metavar="WHERE", help="local: on this machine; lambda: by the worker function."
         ),
-    ] = Via.LOCAL,
+    ] = "local",
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -267,7 +253,7 @@ def _perform(cli: Cli, options: DrainOptions, via: Via) -> DrainResult:
 
     cli.begin()
     with cli.stopping() as stop:
-        if via is Via.LAMBDA:
+        if via == "lambda":
             return drain_by_function(
                 cli.aws, cli.project, options, stopped=stop.is_set, listener=paced(cli.console)
             )

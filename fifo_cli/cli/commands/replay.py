@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -94,8 +94,8 @@ def replay(
     """Send records of the table's stream through the enqueuer's code again.
 
     They go to the end of main, in the order in which they were written. Without --fresh, SQS suppresses what
-    was sent before within the last five minutes. If it is interrupted, run it again: it continues. Exits 1 if
-    a record failed, was parked or has expired.
+    was sent before within the last five minutes. T is ISO 8601, or a duration before now. If it is
+    interrupted, run it again: it continues. Exits 1 if a record failed, was parked or has expired.
     """
     given = Given(
         since=since,
@@ -103,14 +103,13 @@ def replay(
         from_sequence=from_sequence,
         to_sequence=to_sequence,
         key=key,
-        events=tuple(sorted({event.value for event in events or ()})),
+        event=",".join(sorted(set(events or ()))),
         filter=filter_,
         failed=failed,
         missing=missing,
         fresh=fresh,
-        settle=settle_time(cli, settle),
     )
-    replay = _replay_of(cli, given, restart=restart)
+    replay = _replay_of(cli, given, settle=settle_time(cli, settle), restart=restart)
     # Without anybody to ask, what would be replayed is only counted, for the refusal.
     kept = not dry_run and (cli.options.yes or stdin_is_terminal())
     with replay.gathered(dry_run=not kept) as work:
@@ -148,35 +147,22 @@ class Given:
     from_sequence: str | None
     to_sequence: str | None
     key: str | None
-    events: tuple[str, ...]
+    event: str
     filter: str | None
     failed: bool
     missing: bool
     fresh: bool
-    settle: timedelta
-
-    @property
-    def choosing(self) -> dict[str, str]:
-        """Those that choose records, by their names."""
-        texts = {
-            "--since": self.since,
-            "--until": self.until,
-            "--from-sequence": self.from_sequence,
-            "--to-sequence": self.to_sequence,
-            "--key": self.key,
-            "--event": ",".join(self.events) or None,
-            "--filter": self.filter,
-        }
-        return {name: text for name, text in texts.items() if text is not None}
 
     @property
     def asked(self) -> tuple[str, ...]:
         """What makes two command lines the same replay."""
-        flags = {"--failed": self.failed, "--missing": self.missing, "--fresh": self.fresh}
-        return (
-            *(f"{name}={text}" for name, text in self.choosing.items()),
-            *(name for name, given in flags.items() if given),
-        )
+        given = {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if value}
+        return tuple(name if value is True else f"{name}={value}" for name, value in given.items())
+
+    @property
+    def choosing(self) -> list[str]:
+        """The names of those that choose records."""
+        return [name for name, is_text, _ in (one.partition("=") for one in self.asked) if is_text]
 
     @property
     def relative(self) -> bool:
@@ -186,7 +172,7 @@ class Given:
         return self.missing or self.until is None or any(map(_is_duration, (self.since, self.until)))
 
 
-def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
+def _replay_of(cli: Cli, given: Given, *, settle: timedelta, restart: bool) -> Replay:
     """Check the options and make what replays; raises UsageError."""
     from datetime import UTC, datetime
 
@@ -206,15 +192,16 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
     )
     project = cli.project_with_code("message")
     settings = project.settings
-    _check_combination(given, settings.message.events)
+    events = frozenset(filter(None, given.event.split(",")))
+    _check_combination(given, events, settings.message.events)
     options = ReplayOptions(
         window=window,
         key=None if given.key is None else parse_key(given.key, settings.table.keys),
-        events=frozenset(given.events),
+        events=events,
         expression=given.filter,
         failed=given.failed,
         missing=given.missing,
-        settle=given.settle,
+        settle=settle,
         fresh=given.fresh,
         restart=restart,
         asked=given.asked,
@@ -231,7 +218,7 @@ def _replay_of(cli: Cli, given: Given, *, restart: bool) -> Replay:
     )
 
 
-def _check_combination(given: Given, events: Sequence[str]) -> None:
+def _check_combination(given: Given, events: Collection[str], made: Sequence[str]) -> None:
     if given.failed and given.missing:
         raise UsageError(
             "--failed and --missing are two ways to find the records", hint="run one, then the other"
@@ -241,10 +228,9 @@ def _check_combination(given: Given, events: Sequence[str]) -> None:
             f"--failed replays whole batches, so {', '.join(given.choosing)} cannot be combined with it",
             hint="leave out one or the other",
         )
-    useless = [event for event in given.events if event not in events]
-    if useless:
+    if useless := sorted(set(events) - set(made)):
         raise UsageError(
-            f"--event {', '.join(useless)}: this pipeline makes messages of {', '.join(events)} only",
+            f"--event {', '.join(useless)}: this pipeline makes messages of {', '.join(made)} only",
             hint="[message] events in fifo.toml says which events become messages",
         )
 

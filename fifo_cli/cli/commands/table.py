@@ -39,7 +39,6 @@ def put(
         typer.Argument(
             metavar="JSON|@FILE|-",
             help="The items: JSON, a file of it, or - for stdin.",
-            show_default=False,
             autocompletion=complete_files,
         ),
     ],
@@ -70,10 +69,7 @@ def put(
             listener=paced(cli.console),
             save_rest=lambda lines: _saved(cli.project, lines),
         )
-    code = cli.emit(result, lambda: f"{count(result.written, 'item')} written to {table.name}\n")
-    if result.error is not None:
-        raise result.error
-    return code
+    return cli.conclude(result, lambda: f"{count(result.written, 'item')} written to {table.name}\n")
 
 
 def _saved(project: Project, lines: Iterable[str]) -> str:

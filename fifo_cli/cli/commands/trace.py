@@ -1,4 +1,4 @@
-"""The commands that prove what happened: trace, audit."""
+"""The commands that show what happened: trace, audit, history."""
 
 from __future__ import annotations
 
@@ -10,25 +10,19 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.parameters import read_duration
+from fifo_cli.cli.parameters import Since, read_duration
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from fifo_cli.events import Listener
+    from fifo_cli.render.timeline import Clock
 
 # CloudWatch may show what a function logged 5 to 10 minutes late (Lambda Developer Guide, monitoring).
 _SETTLE: Final = timedelta(minutes=15)
-Since = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="ISO 8601, or a duration: that long ago.")
-]
-
 Settle = Annotated[
     str | None,
     typer.Option(
-        "--settle",
-        metavar="D",
-        help="How late AWS may show log lines. Default: 15m; 0 with --local.",
-        show_default=False,
+        "--settle", metavar="D", help="How late AWS may show log lines. Default: 15m; 0 with --local."
     ),
 ]
 
@@ -45,10 +39,7 @@ def trace(
     cli: Cli,
     *,
     key: Annotated[
-        str,
-        typer.Argument(
-            metavar="KEY", help="The table key as JSON, or the partition key.", show_default=False
-        ),
+        str, typer.Argument(metavar="KEY", help="The table key as JSON, or the partition key.")
     ],
     since: Since = "24h",
 ) -> ExitCode:
@@ -59,7 +50,7 @@ def trace(
     """
     from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.operations.stream.trace import trace, trace_key
-    from fifo_cli.render.timeline import Clock, trace_text
+    from fifo_cli.render.timeline import trace_text
 
     now = datetime.now(UTC)
     start = past_instant("--since", since, now=now)
@@ -74,10 +65,11 @@ def trace(
         code_folders=lambda: cli.code_folders("message"),
         listener=_listener(cli),
     )
-    clock = Clock(now, whole=_whole(cli))
     return cli.emit(
         result,
-        lambda: trace_text(result, clock=clock, width=cli.console.width, color=cli.console.color),
+        lambda: trace_text(
+            result, clock=_clock(cli, now), width=cli.console.width, color=cli.console.color
+        ),
     )
 
 
@@ -94,7 +86,7 @@ def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
     """
     from fifo_cli.operations.stream.audit import audit
     from fifo_cli.operations.stream.record_filter import past_instant
-    from fifo_cli.render.timeline import Clock, audit_text
+    from fifo_cli.render.timeline import audit_text
 
     now = datetime.now(UTC)
     start = past_instant("--since", since, now=now)
@@ -112,11 +104,46 @@ def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
             lambda: audit_text(
                 result.summary,
                 result.findings(),
-                clock=Clock(now, whole=_whole(cli)),
+                clock=_clock(cli, now),
                 width=cli.console.width,
                 color=cli.console.color,
             ),
         )
+
+
+@command(
+    "history",
+    impact=Impact.READS,
+    examples=["fifo-cli history", "fifo-cli history --since 24h -o json", "fifo-cli history -o jsonl"],
+)
+def history(
+    cli: Cli,
+    *,
+    since: Since = "7d",
+) -> ExitCode:
+    """Show who did what to this pipeline: every command that changed something.
+
+    For each: when, who, from which host, with which options and why (--reason), and how it ended: done,
+    attention, refused, failed, interrupted, or unfinished (still running, or killed). CloudWatch Logs may
+    show the last seconds late.
+    """
+    from fifo_cli.operations.history import history
+    from fifo_cli.operations.stream.record_filter import past_instant
+    from fifo_cli.render.history_table import history_text
+
+    now = datetime.now(UTC)
+    start = past_instant("--since", since, now=now)
+    result = history(cli.aws, cli.names, since=start)
+    if not result.exists:
+        cli.console.message(
+            f"{cli.names.operations_log} does not exist: nothing has been written into the history yet"
+        )
+    return cli.emit(
+        result,
+        lambda: history_text(
+            result, clock=_clock(cli, now), width=cli.console.width, color=cli.console.color
+        ),
+    )
 
 
 def _listener(cli: Cli) -> Listener:
@@ -124,9 +151,11 @@ def _listener(cli: Cli) -> Listener:
     return paced(cli.console) if cli.options.verbose else cli.listener
 
 
-def _whole(cli: Cli) -> bool:
-    """Say whether times are to be written whole: in a pipe, or with --verbose."""
-    return cli.console.width is None or cli.options.verbose > 0
+def _clock(cli: Cli, now: datetime) -> Clock:
+    """Return how times are written: whole in a pipe, or with --verbose."""
+    from fifo_cli.render.timeline import Clock
+
+    return Clock(now, whole=cli.console.width is None or cli.options.verbose > 0)
 
 
 def settle_time(cli: Cli, text: str | None) -> timedelta:

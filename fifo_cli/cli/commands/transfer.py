@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.hidden_groups import is_hidden, mention_pauses
+from fifo_cli.cli.hidden_groups import hidden_until, is_hidden
 from fifo_cli.cli.moves import Move, run_move
 from fifo_cli.cli.parameters import (
     Filter,
@@ -27,14 +26,7 @@ from fifo_cli.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.park import Park, ParkResult
     from fifo_cli.operations.queues.redrive import Redrive, RedriveOptions, RedrivePreview, RedriveResult
-
-
-class EngineName(StrEnum):
-    """Who moves the messages."""
-
-    AUTO = "auto"
-    NATIVE = "native"
-    CLIENT = "client"
+    from fifo_cli.operations.queues.restore_order import RestoreOrder, RestoreOrderPreview, RestoreOrderResult
 
 
 @command(
@@ -73,13 +65,13 @@ def redrive(
     ] = False,
     same_group_batches: SameGroupBatches = False,
     engine: Annotated[
-        EngineName,
+        Literal["auto", "native", "client"],
         typer.Option(
             "--engine",
             metavar="auto|native|client",
             help="native: SQS's own move task; client and auto: this program.",
         ),
-    ] = EngineName.AUTO,
+    ] = "auto",
     max_rate: MaxRate = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
     force: Force = False,
@@ -103,7 +95,7 @@ def redrive(
         since=begin,
         until=end,
         same_group_batches=same_group_batches,
-        engine=Engine(engine.value),
+        engine=Engine(engine),
         max_rate=max_rate,
     )
     if in_order:
@@ -145,7 +137,10 @@ def _redrive_question(redrive: Redrive, *, force: bool) -> str | RedriveResult:
 
 
 def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
-    from fifo_cli.cli.commands.restore_order import redrive_in_order
+    """Put the DLQ's messages back to their old places in main, or only show them."""
+    from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
+    from fifo_cli.operations.queues.restore_order_pause import PipelinePause
+    from fifo_cli.render.transfer import restore_order_preview, restore_order_text, restore_order_unfinished
 
     if options.only_client:
         raise UsageError(
@@ -153,7 +148,44 @@ def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force
             " be combined with it",
             hint="leave out one or the other",
         )
-    return redrive_in_order(cli, dry_run=dry_run, force=force)
+    restore = RestoreOrder(
+        cli.aws,
+        cli.names,
+        PipelinePause(cli.aws, cli.settings, cli.listener),
+        paced(cli.console),
+        cli.load_rules,
+        cli.note,
+        hidden_until=lambda: hidden_until(cli),
+    )
+    move: Move[RestoreOrderPreview, RestoreOrderResult] = Move(
+        preview=lambda: restore.preview(force=force),
+        preview_text=lambda seen: restore_order_preview(seen, width=cli.console.width),
+        question=lambda: restore.nothing() or _in_order_question(restore),
+        perform=lambda stopped: restore.perform(force=force, stopped=stopped),
+        text=lambda result: restore_order_text(result, source=restore.dlq.name, target=restore.main.name),
+    )
+    try:
+        return run_move(cli, move, dry_run=dry_run)
+    except UnfinishedError:
+        so_far = restore.unfinished()
+        cli.emit(
+            so_far,
+            lambda: restore_order_unfinished(so_far, source=restore.dlq.name, hold=restore.hold.name),
+        )
+        raise
+
+
+def _in_order_question(restore: RestoreOrder) -> str:
+    from fifo_cli.render.transfer import restore_order_plan
+
+    main, dlq, hold = restore.counts()
+    return restore_order_plan(
+        main=main,
+        dlq=dlq,
+        held=hold,
+        names=(restore.main.name, restore.dlq.name, restore.hold.name),
+        pauses=sorted(restore.pause.running()),
+    )
 
 
 @command(
@@ -196,11 +228,9 @@ def park(
         question=lambda: _park_question(park, force=force),
         perform=lambda stopped: park.perform(force=force, stopped=stopped),
         text=text,
+        takes_from_main=True,
     )
-    code = run_move(cli, move, dry_run=dry_run)
-    if code is ExitCode.ATTENTION:
-        mention_pauses(cli)
-    return code
+    return run_move(cli, move, dry_run=dry_run)
 
 
 def _park_question(park: Park, *, force: bool) -> str | ParkResult:

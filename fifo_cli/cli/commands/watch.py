@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -21,6 +22,7 @@ from fifo_cli.invocation import command_line
 if TYPE_CHECKING:
     from fifo_cli.cli.screen import Screen
     from fifo_cli.model.watch_state import Lost, Sample, WatchState
+    from fifo_cli.operations.deploy.pause import PauseState
     from fifo_cli.operations.monitor.watch import Sampler
 
 # Often enough for keys and resizes to feel immediate.
@@ -174,9 +176,9 @@ class _Loop:
     def _press(self, key: str, dashboard: WatchState) -> WatchState:
         if self._asked is not None:
             action, self._asked = self._asked, None
-            return (
-                self._start(action, dashboard) if key in ("y", "Y") else self._notice(dashboard, "not done")
-            )
+            if key in ("y", "Y"):
+                return self._start(action, dashboard)
+            return self._notice(dashboard, "not done")
         if self._busy:
             return dashboard
         if key in ("p", "P") and self._logs:
@@ -206,7 +208,6 @@ class _Loop:
 
     def _recorded(self, action: _Action) -> str:
         """Do something, as an operation of its own in the history; a warning has no place on the screen."""
-        from fifo_cli.errors import ExitCode
         from fifo_cli.events import silent
 
         history = self._cli.new_history(action.operation, self._cli.line, listener=silent)
@@ -231,25 +232,20 @@ class _Loop:
         return self._thread is not None and self._thread.is_alive()
 
     def _pause_or_resume(self, dashboard: WatchState) -> _Action:
-        paused = dashboard.sample is not None and dashboard.sample.measured.worker == "paused"
-        pipeline = self._cli.names.pipeline
-        if paused:
-            return _Action(
-                f"Resume the worker of {pipeline}?",
-                "resuming the worker",
-                lambda: self._switch(True),
-                "resume",
-            )
-        question = f"Pause the worker of {pipeline}? Messages wait, nothing is lost."
-        return _Action(question, "pausing the worker", lambda: self._switch(False), "pause")
-
-    def _switch(self, on: bool) -> str:
         from fifo_cli.operations.deploy.pause import pause, resume
 
-        state = (resume if on else pause)(self._cli.aws, self._cli.settings, "worker")
-        return f"the worker is {state.worker}"
+        def switch(to: Callable[..., PauseState]) -> str:
+            return f"the worker is {to(self._cli.aws, self._cli.settings, 'worker').worker}"
+
+        pipeline = self._cli.names.pipeline
+        if dashboard.sample is not None and dashboard.sample.measured.worker == "paused":
+            question = f"Resume the worker of {pipeline}?"
+            return _Action(question, "resuming the worker", partial(switch, resume), "resume")
+        question = f"Pause the worker of {pipeline}? Messages wait, nothing is lost."
+        return _Action(question, "pausing the worker", partial(switch, pause), "pause")
 
     def _deliver(self) -> str:
+        from fifo_cli.model.group_names import shown_group
         from fifo_cli.operations.queues.drain import DrainOptions, drain_by_function
 
         result = drain_by_function(self._cli.aws, self._cli.project, DrainOptions(1))
@@ -257,8 +253,6 @@ class _Loop:
             raise result.error
         if not result.results:
             return "nothing to deliver"
-        from fifo_cli.model.group_names import shown_group
-
         one = result.results[0]
         why = f": {one.error}" if one.error else ""
         return f"{one.status}: message {one.message_id} of group {shown_group(one.group)}{why}"

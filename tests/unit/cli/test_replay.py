@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,12 +12,11 @@ PLAIN: dict[str, Any] = {
     "from_sequence": None,
     "to_sequence": None,
     "key": None,
-    "events": (),
+    "event": "",
     "filter": None,
     "failed": False,
     "missing": False,
     "fresh": False,
-    "settle": timedelta(),
 }
 
 
@@ -27,7 +25,7 @@ def given(**more: Any) -> Given:
 
 
 def test_what_makes_two_command_lines_the_same_replay_is_every_option_that_says_what_to_send():
-    assert given(since="1h", key="a", events=("INSERT", "MODIFY"), missing=True, fresh=True).asked == (
+    assert given(since="1h", key="a", event="INSERT,MODIFY", missing=True, fresh=True).asked == (
         "--since=1h",
         "--key=a",
         "--event=INSERT,MODIFY",

@@ -39,7 +39,7 @@ def test_a_signal_inside_stopping_sets_the_stop_and_interrupts_nothing(number: s
         signal.raise_signal(number)
         assert stop.wait(60)
 
-    assert (stop.signal, signals.exit_code) == (number, 128 + number)
+    assert (signals.received, signals.exit_code) == (number, 128 + number)
     assert said == ["finishing what is in flight; a second signal exits at once"]
 
 
