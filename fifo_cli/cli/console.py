@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fifo_cli.errors import DeclinedError, NeedsAttention, UsageError
-from fifo_cli.render.text import fields, fold, printable
+from fifo_cli.render.text import fields, fit, fold, printable
 
 if TYPE_CHECKING:
     from fifo_cli.events import Event, Listener
@@ -126,7 +126,7 @@ class Console:
             self.message(text)
 
     def live(self, text: str) -> None:
-        """Show a line that the next one overwrites; on a terminal only."""
+        """Show a line without colours that the next one overwrites; on a terminal only."""
         if self.error_color and not self._quiet:
             self._show_transient(text)
 
@@ -138,7 +138,7 @@ class Console:
     def _show_transient(self, text: str) -> None:
         try:
             with self._lock:
-                _write(sys.stderr, _ERASE_LINE + text[: _terminal_size().columns - 1])
+                _write(sys.stderr, _ERASE_LINE + fit(text, _terminal_size().columns - 1))
                 self._transient = True
         except (OSError, ValueError):
             return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 from fifo_cli.cli.config import config_path, find_config
 from fifo_cli.cli.console import Console, ask
 from fifo_cli.cli.options import Options, Output
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.errors import ExitCode
 from fifo_cli.invocation import remember_place
 
 if TYPE_CHECKING:
@@ -199,7 +199,6 @@ class Cli:
         if not options.local:
             remember_place(region, options.endpoint_url)
             return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
-        self.check_local_options()
         from fifo_cli.local.stack import endpoint_of, key_file_of, key_of
 
         endpoint = endpoint_of(self.folder)
@@ -207,15 +206,3 @@ class Cli:
         return Target(
             region=region or LOCAL_REGION, endpoint_url=endpoint, local=True, key=key_of(self.folder)
         )
-
-    def check_local_options(self) -> None:
-        """Raise UsageError if ``--local`` comes with an option that means AWS."""
-        if not self.options.local:
-            return
-        clashes = {"--profile": self.options.profile, "--endpoint-url": self.options.endpoint_url}
-        for name, value in clashes.items():
-            if value is not None:
-                raise UsageError(
-                    f"--local and {name} contradict each other: --local never talks to AWS",
-                    hint="leave one of them out; $FIFO_LOCAL=1 means --local, too",
-                )

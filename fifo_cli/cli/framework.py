@@ -9,7 +9,7 @@ Adding one is a function, a decorator, and its name in ``app.py``, which is the 
         from fifo_cli.render.queue_tables import depth_table
 
         result = depth(cli.aws, cli.names)
-        return cli.emit(result, lambda: depth_table(result.queues, width=cli.console.width))
+        return cli.emit(result, lambda: depth_table(result.queues.items(), width=cli.console.width))
 
 typer reads the function's options; groups and commands are its ``TyperGroup`` and ``TyperCommand``. The
 common options are added to the parser of each, so that they may stand anywhere on the line.
@@ -137,7 +137,6 @@ class Command(TyperCommand):
         return super().get_params(ctx)
 
     def make_parser(self, ctx: Any) -> Any:
-        """Make click's parser, which knows the common options, too."""
         return _with_common_options(super().make_parser(ctx), ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -148,7 +147,6 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, the command's options, and the common ones."""
         super().format_options(ctx, formatter)
         _write_common_options(ctx, formatter)
 
@@ -202,7 +200,6 @@ class Commands(TyperGroup):
         super().add_command(cmd, name)
 
     def make_parser(self, ctx: Any) -> Any:
-        """Make click's parser, which knows the common options."""
         return _with_common_options(super().make_parser(ctx), ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -214,7 +211,6 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands and the common options."""
         self.format_commands(ctx, formatter)
         _write_common_options(ctx, formatter)
 
@@ -324,7 +320,6 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _run(body: Callable[..., ExitCode], run: Run, cli: Cli, own: dict[str, Any]) -> int:
-    cli.check_local_options()
     run.begun = True
     try:
         code = body(cli, **own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -85,6 +86,15 @@ def read_window(since: str | None, until: str | None) -> tuple[datetime | None, 
     if begin is not None and end is not None and begin > end:
         raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
     return begin, end
+
+
+def read_file(path: Path, *, hint: str) -> bytes:
+    """Read a whole file that the command line names; raises UsageError if that cannot be done."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read: {reason}", hint=hint) from None
 
 
 def check_expression(option: str, expression: str | None) -> None:

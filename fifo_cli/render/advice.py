@@ -22,5 +22,4 @@ def advice_lines(problem: Problem) -> Iterator[str]:
 
 
 def problem_text(problem: Problem) -> str:
-    """Write a problem and its advice."""
     return "\n".join([printable(problem.text), *advice_lines(problem)])

@@ -35,7 +35,6 @@ def keys_table(result: Keys, *, width: int | None = None) -> str:
 
 
 def zips_table(result: PackageResult, *, width: int | None = None) -> str:
-    """Write the zips that were built."""
     rows = [(one.function, one.path, f"{one.size:,}", one.sha256) for one in result.zips]
     return table(rows, headers=("FUNCTION", "PATH", "BYTES", "SHA256"), right=(2,), width=width)
 
@@ -70,12 +69,10 @@ def moves_table(result: RollbackResult) -> str:
 
 
 def pause_table(state: PauseState) -> str:
-    """Write whether each function is fed."""
     return fields([("enqueuer", state.enqueuer), ("worker", state.worker)])
 
 
 def stack_table(status: StackStatus) -> str:
-    """Write the state of the embedded stack."""
     if not status.running:
         return "The embedded stack is not running.\n"
     # Other tools need the stack's key; its file is named, the key is not shown.

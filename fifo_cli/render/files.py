@@ -64,7 +64,6 @@ def load_preview(seen: LoadPreview, *, queue: str, width: int | None) -> str:
 
 
 def purge_text(result: PurgeResult, *, queue: str) -> str:
-    """The sum of a purge."""
     if not result.purged and result.remaining == 0:
         return f"nothing to purge: {queue} is empty\n"
     saved = f"saved in {printable(result.backup)}" if result.backup else "not saved"

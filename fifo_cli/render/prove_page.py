@@ -39,7 +39,6 @@ _POLICY: Final = (
 
 
 def prove_page(result: ProveResult) -> str:
-    """Return the page of a run."""
     sections = (
         _headline(result),
         _facts(result),

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 
 def prove_text(result: ProveResult, *, width: int | None) -> str:
-    """Return the result of a run as text."""
     lines = []
     if result.checks:
         rows = [(one.name, one.verdict.value, f"{one.seconds:.0f} s", one.detail) for one in result.checks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -25,19 +25,21 @@ _SUMS_SHOWN: Final = 20
 
 
 def depth_table(
-    queues: Mapping[str, Counted | str], *, width: int | None, name: Callable[[str], str] = str
+    queues: Iterable[tuple[str, Counted | str]], *, width: int | None, name: Callable[[str], str] = str
 ) -> str:
-    """One line a queue; of one whose counts are not known there is only the ``name``."""
+    """One line a queue: its role and counts, or its name if they are not known; ``name`` shows its name."""
     rows = [
-        (
+        (role.replace("_", " "), name(one), None, None, None, None)
+        if isinstance(one, str)
+        else (
             role.replace("_", " "),
-            *(
-                (name(one), None, None, None, None)
-                if isinstance(one, str)
-                else (name(one.name), one.visible, one.in_flight, one.delayed, _age(one.oldest_age))
-            ),
+            name(one.name),
+            one.visible,
+            one.in_flight,
+            one.delayed,
+            None if one.oldest_age is None else rough(timedelta(seconds=one.oldest_age)),
         )
-        for role, one in queues.items()
+        for role, one in queues
     ]
     headers = ("QUEUE", "NAME", "VISIBLE", "IN FLIGHT", "DELAYED", "OLDEST")
     return table(rows, headers=headers, right=(2, 3, 4, 5), width=width)
@@ -52,7 +54,7 @@ def grouped_depth_table(result: GroupedDepth, *, width: int | None, now: datetim
     ]
     shown = table(rows, headers=("QUEUE", "GROUP", "SEEN", "OLDEST"), right=(2, 3), width=width)
     hidden = [_hidden(one) for one in result.by_group.values() if one.hidden]
-    return "\n".join([depth_table(result.queues, width=width), *([shown] if rows else []), *hidden])
+    return "\n".join([depth_table(result.queues.items(), width=width), *([shown] if rows else []), *hidden])
 
 
 def summary_table(result: QueueSummary, *, width: int | None, now: datetime) -> str:
@@ -88,10 +90,6 @@ def _hidden(one: QueueSummary) -> str:
         f"{one.name}: {one.hidden:,} of {one.counted:,} could not be seen; they are in flight, or behind"
         " those that were seen of their group\n"
     )
-
-
-def _age(seconds: int | None) -> str | None:
-    return None if seconds is None else rough(timedelta(seconds=seconds))
 
 
 def peek_table(

@@ -53,7 +53,6 @@ def replay_warnings(result: ReplayResult) -> list[str]:
 
 
 def replay_preview(seen: ReplayPreview, *, main: str, width: int | None) -> str:
-    """What a replay would enqueue."""
     rows = [
         (
             one.stream_sequence,

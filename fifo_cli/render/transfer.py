@@ -104,7 +104,6 @@ def restore_order_plan(
 
 
 def restore_order_text(result: RestoreOrderResult, *, source: str, target: str) -> str:
-    """The sum of an in-order redrive."""
     moved = f"{count(result.moved, 'message')} moved from {source} into place in {target}"
     return as_lines(f"{moved}; {remain(result.remaining)}", *result.notes)
 

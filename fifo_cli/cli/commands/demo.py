@@ -12,7 +12,7 @@ from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output, complete_files
-from fifo_cli.cli.parameters import check_expression
+from fifo_cli.cli.parameters import check_expression, read_file
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.render.progress import bar
 from fifo_cli.render.text import count, paint, printable
@@ -72,13 +72,7 @@ def _items(path: Path | None, group: str | None) -> DemoItems:
     check_expression("--group", group)
     if path is None:
         return made_up_orders(group)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="give a file of JSON lines"
-        ) from None
-    return items_of_file(data, group)
+    return items_of_file(read_file(path, hint="give a file of JSON lines"), group)
 
 
 def _conclude(teller: _Teller, verdict: Verdict) -> ExitCode:
@@ -115,7 +109,7 @@ class _Teller:
     def depth(self, result: DepthResult) -> None:
         from fifo_cli.render.queue_tables import depth_table
 
-        self._block(depth_table(result.queues, width=self._width))
+        self._block(depth_table(result.queues.items(), width=self._width))
 
     def messages(self, queue: str, messages: tuple[Message, ...]) -> None:
         from fifo_cli.render.queue_tables import peek_table

@@ -179,7 +179,7 @@ def _warnings_last(cli: Cli) -> Iterator[tuple[Listener, list[str]]]:
         if isinstance(event, Warned):
             warnings.append(event.text)
         elif isinstance(event, Finished) and cli.console.error_color:
-            cli.console.live(line(event, color=True))
+            cli.console.live(line(event, color=False))
         else:
             cli.listener(event)
 

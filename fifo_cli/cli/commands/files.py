@@ -196,7 +196,7 @@ def _broken_off(checked: Checked, target: Queue) -> str:
     return (
         f"an earlier load of this file stopped unexpectedly after {iso(checked.broken_off)}. It did not note"
         f" what it sent last, and SQS does not recognise that any more: some of the next lines may already be"
-        f" in {target.name}, and would be there twice ({command_line('peek')} shows what is there)"
+        f" in {target.name}, and would be there twice ({command_line(f'peek --queue {target.role}')} shows what is there)"
     )
 
 

@@ -18,7 +18,6 @@ from fifo_cli.errors import ExitCode, FifoError, UsageError, without_login
 from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
-    from fifo_cli.aws.session import Aws
     from fifo_cli.model.prove_result import Left, ProveResult
     from fifo_cli.operations.prove.cleaning import Cleaner
     from fifo_cli.operations.prove.life import Earlier, ProveRun
@@ -82,16 +81,15 @@ def prove(
     _check_report(report)
     receiver = _receiver(cli, api)
     with run_folder() as folder, counted(folder):
-        aws = cli.account
-        before = earlier(aws)
+        before = earlier(cli.account)
         if clean:
-            return _clean(cli, aws, before)
-        run = _planned(cli, aws, receiver, folder, keep=keep, long=long)
+            return _clean(cli, before)
+        run = _planned(cli, receiver, folder, keep=keep, long=long)
         over = [one for one in before.runs if not one.running]
         _ask(cli, run, over)
         # A second Ctrl-C may come before the first one has got to the removal.
         cli.signals.first_only()
-        cleaner = _cleaner(cli, aws, run.waits)
+        cleaner = _cleaner(cli, run.waits)
         removed, left = remove_earlier(cleaner, [one.pipeline for one in over])
         result = with_earlier(_run(cli, run), removed, [*before.left, *left])
     return _conclude(cli, result, report)
@@ -106,15 +104,13 @@ def _check_alone(others: Mapping[str, object]) -> None:
         )
 
 
-def _planned(
-    cli: Cli, aws: Aws, receiver: HttpReceiver | None, folder: Path, *, keep: bool, long: bool
-) -> ProveRun:
+def _planned(cli: Cli, receiver: HttpReceiver | None, folder: Path, *, keep: bool, long: bool) -> ProveRun:
     from fifo_cli.operations.prove.life import ProveRun
 
     return ProveRun(
-        aws,
-        _waits(aws, long=long),
-        _where(cli, aws),
+        cli.account,
+        _waits(cli, long=long),
+        _where(cli),
         os.environ,
         folder,
         receiver,
@@ -136,7 +132,7 @@ def _run(cli: Cli, run: ProveRun) -> ProveResult:
         return prove(replace(run, stand_in=stand_in))
 
 
-def _clean(cli: Cli, aws: Aws, before: Earlier) -> ExitCode:
+def _clean(cli: Cli, before: Earlier) -> ExitCode:
     """Remove what earlier runs left; what may still be at work only if the question names it."""
     from fifo_cli.operations.prove.life import cleaned
     from fifo_cli.render.prove_text import prove_text
@@ -145,10 +141,10 @@ def _clean(cli: Cli, aws: Aws, before: Earlier) -> ExitCode:
     stays = [_at_work(one) for one in before.runs if one not in found]
     if found:
         names = "\n".join(f"  {one.pipeline}{' (may be running)' if one.running else ''}" for one in found)
-        _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", _place(cli, aws))
+        _ask_about(cli, f"remove all that these runs of prove made:\n{names}\n", _place(cli))
         cli.signals.first_only()
-    cleaner = _cleaner(cli, aws, _waits(aws, long=False))
-    result = cleaned(aws, cleaner, [one.pipeline for one in found], [*stays, *before.left])
+    cleaner = _cleaner(cli, _waits(cli, long=False))
+    result = cleaned(cli.account, cleaner, [one.pipeline for one in found], [*stays, *before.left])
     return cli.emit(result, lambda: prove_text(result, width=cli.console.width))
 
 
@@ -170,7 +166,7 @@ def _ask(cli: Cli, run: ProveRun, over: list[Remains]) -> None:
     makes = _MAKES if run.api is None else f"{_MAKES_FOR_ANOTHER_API}; the items go to {run.api.url}"
     then = "leave it there (--keep)" if run.keep else "remove it"
     what = f"deploy a pipeline of its own ({makes}), put it through its whole life, and {then}{also}"
-    _ask_about(cli, what, {"pipeline": run.name, **_place(cli, run.aws), **_effort(run)})
+    _ask_about(cli, what, {"pipeline": run.name, **_place(cli), **_effort(run)})
 
 
 def _effort(run: ProveRun) -> dict[str, str]:
@@ -194,9 +190,10 @@ def _ask_about(cli: Cli, what: str, shown: Mapping[str, str]) -> None:
     ask(cli.console, what, where=shown.items, hint="go ahead with --yes")
 
 
-def _place(cli: Cli, aws: Aws) -> dict[str, str]:
+def _place(cli: Cli) -> dict[str, str]:
     from fifo_cli.operations.prove.life import endpoint_of
 
+    aws = cli.account
     endpoint = endpoint_of(aws)
     return {
         "account": aws.place.account + (" (the embedded stack)" if cli.options.local else ""),
@@ -206,20 +203,21 @@ def _place(cli: Cli, aws: Aws) -> dict[str, str]:
     }
 
 
-def _cleaner(cli: Cli, aws: Aws, waits: Waits) -> Cleaner:
+def _cleaner(cli: Cli, waits: Waits) -> Cleaner:
     import time
 
     from fifo_cli.operations.prove.cleaning import Cleaner
 
     return Cleaner(
-        aws, _where(cli, aws), os.environ, cli.listener, waits.gone, time.sleep, _shared_folder(cli)
+        cli.account, _where(cli), os.environ, cli.listener, waits.gone, time.sleep, _shared_folder(cli)
     )
 
 
-def _where(cli: Cli, aws: Aws) -> list[str]:
+def _where(cli: Cli) -> list[str]:
     """Return the options by which the commands of a run mean the same AWS as this one."""
     options = cli.options
-    given = {"--profile": options.profile, "--endpoint-url": options.endpoint_url, "--region": aws.region}
+    region = cli.account.region
+    given = {"--profile": options.profile, "--endpoint-url": options.endpoint_url, "--region": region}
     words = [word for name, value in given.items() if value for word in (name, value)]
     return [*(["--local"] if options.local else []), *words]
 
@@ -231,14 +229,14 @@ def _shared_folder(cli: Cli) -> Path | None:
     return cli.folder.absolute() / FOLDER if cli.options.local else None
 
 
-def _waits(aws: Aws, *, long: bool) -> Waits:
+def _waits(cli: Cli, *, long: bool) -> Waits:
     from dataclasses import replace
 
     from fifo_cli.aws import consistency
     from fifo_cli.operations.prove.stage import AT_ONCE, IDLE_SECONDS, IDLE_SECONDS_AT_ONCE, LATE
 
     waits, idle = LATE, IDLE_SECONDS
-    if aws.delays == consistency.AT_ONCE:
+    if cli.account.delays == consistency.AT_ONCE:
         waits, idle = AT_ONCE, IDLE_SECONDS_AT_ONCE
     return replace(waits, idle=idle) if long else waits
 
@@ -286,20 +284,19 @@ def _check_report(report: Path | None) -> None:
         return
     from fifo_cli.own_files import check_folder, check_own
 
-    if report.suffix.lower() not in {".json", ".html"}:
-        raise UsageError(
-            f"--report {report}: it ends neither in .json nor in .html", hint="give it one of the two"
-        )
-    if report.is_dir():
-        raise UsageError(f"--report {report}: it is a folder", hint="name a file in it")
-    if not report.absolute().parent.is_dir():
-        raise UsageError(
-            f"--report {report}: the folder {report.parent} does not exist", hint="make the folder first"
-        )
-    if not os.access(report.absolute().parent, os.W_OK):
-        raise UsageError(
-            f"--report {report}: you may not write into the folder {report.parent}", hint="name another one"
-        )
+    suffix, folder = report.suffix.lower(), report.absolute().parent
+    for is_wrong, why, hint in (
+        (suffix not in {".json", ".html"}, "it ends neither in .json nor in .html", "give it one of the two"),
+        (report.is_dir(), "it is a folder", "name a file in it"),
+        (not folder.is_dir(), f"the folder {report.parent} does not exist", "make the folder first"),
+        (
+            not os.access(folder, os.W_OK),
+            f"you may not write into the folder {report.parent}",
+            "name another one",
+        ),
+    ):
+        if is_wrong:
+            raise UsageError(f"--report {report}: {why}", hint=hint)
     check_folder(report.parent)
     check_own(report)
 

@@ -68,7 +68,7 @@ def depth(
 
     def show() -> ExitCode:
         result = depth(cli.aws, cli.names)
-        return cli.emit(result, lambda: depth_table(result.queues, width=cli.console.width))
+        return cli.emit(result, lambda: depth_table(result.queues.items(), width=cli.console.width))
 
     return _repeat(cli, show) if watch else show()
 

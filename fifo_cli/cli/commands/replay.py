@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 class EventName(StrEnum):
-    """What happened to an item."""
-
     INSERT = "INSERT"
     MODIFY = "MODIFY"
     REMOVE = "REMOVE"

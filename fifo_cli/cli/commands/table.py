@@ -14,7 +14,8 @@ from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import complete_files
-from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.cli.parameters import read_file
+from fifo_cli.errors import ExitCode
 from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
@@ -90,11 +91,4 @@ def _read(source: str) -> bytes:
     if not source.startswith("@"):
         # An argument that is not UTF-8 comes as surrogate escapes; as bytes again, it is reported.
         return source.encode("utf-8", "surrogateescape")
-    path = Path(source[1:])
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(
-            f"{path} cannot be read: {reason}", hint="put @FILE reads a file, put - stdin"
-        ) from None
+    return read_file(Path(source[1:]), hint="put @FILE reads a file, put - stdin")

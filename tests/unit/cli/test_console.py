@@ -16,6 +16,7 @@ import pytest
 from fifo_cli.cli.console import Console
 from fifo_cli.errors import NeedsAttention
 from fifo_cli.events import Event, Finished, Noted, Started, Waiting, Warned
+from fifo_cli.render.text import display_width
 
 EVENTS: list[Event] = [
     Started("create", "queue", "q"),
@@ -191,6 +192,16 @@ def test_on_a_terminal_what_began_gives_way_to_what_is_done(monkeypatch: pytest.
 
     begun, erased = "\r\x1b[Kcreate queue q …", "\r\x1b[K"
     assert err.written == f"{begun}{erased}create queue q: \x1b[32mdone\x1b[0m\n{begun}{erased}"
+
+
+def test_a_live_line_never_takes_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    err = Stream(terminal=True)
+    monkeypatch.setattr(sys, "stderr", err)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "20")
+    Console().live("group " + "漢字" * 10)
+
+    assert display_width(err.written.removeprefix("\r\x1b[K")) < 20
 
 
 @pytest.mark.parametrize(
