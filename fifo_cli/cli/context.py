@@ -18,6 +18,7 @@ from fifo_cli.cli.console import Console, ask
 from fifo_cli.cli.options import Options, Output
 from fifo_cli.errors import ExitCode
 from fifo_cli.invocation import remember_place
+from fifo_cli.render.text import fold
 
 if TYPE_CHECKING:
     from threading import Event
@@ -134,7 +135,6 @@ class Cli:
     def emit(self, result: Result, table: Callable[[], str]) -> ExitCode:
         """Write a result to stdout in the format asked for, and return its exit code."""
         from fifo_cli.render.documents import json_document, json_line
-        from fifo_cli.render.text import fold
 
         self._count(result)
         match self.options.output:

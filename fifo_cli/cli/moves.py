@@ -13,6 +13,7 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.hidden_groups import mention_pauses
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import ExitCode
+from fifo_cli.render.text import printable
 
 if TYPE_CHECKING:
     from fifo_cli.model.results import Result, WorkResult
@@ -73,7 +74,6 @@ def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], Exit
 
 def _report(cli: Cli, move: Move[P, R], result: Result, text: Callable[[], str]) -> ExitCode:
     from fifo_cli.model.results import WorkResult
-    from fifo_cli.render.text import printable
 
     if not isinstance(result, WorkResult):
         if cli.options.output is not Output.TABLE:

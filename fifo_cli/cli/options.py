@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from fifo_cli.cli.config import raw_config
 from fifo_cli.errors import UsageError
 
 _YES: Final = frozenset({"1", "true", "yes", "on"})
@@ -130,8 +131,6 @@ def typed_config(ctx: typer.Context) -> Path | None:
 
 def environment_names(ctx: typer.Context) -> list[str]:
     """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
-    from fifo_cli.cli.config import raw_config
-
     environments = raw_config(typed_config(ctx)).get("env")
     return sorted(environments) if isinstance(environments, dict) else []
 

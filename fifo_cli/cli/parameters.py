@@ -11,6 +11,7 @@ import typer
 
 from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import RATE_MAX, RATE_MIN
+from fifo_cli.model.times import iso, parse_duration, parse_instant
 
 
 QueueOption = Annotated[
@@ -62,8 +63,6 @@ Force = Annotated[
 
 def read_duration(option: str, text: str, *, example: str) -> timedelta:
     """Read an option's duration; raises UsageError for anything else."""
-    from fifo_cli.model.times import parse_duration
-
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -74,7 +73,6 @@ def read_window(since: str | None, until: str | None) -> tuple[datetime | None, 
     """Read --since and --until; raises UsageError also for what can hold nothing."""
     if since is None and until is None:
         return None, None
-    from fifo_cli.model.times import iso, parse_instant
     from fifo_cli.operations.stream.record_filter import past_instant
 
     now = datetime.now(UTC)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fifo_cli.cli.config import raw_config
 from fifo_cli.cli.console import stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Commands, Impact, command
@@ -264,8 +265,6 @@ def _read_secret(name: str) -> str:
 
 def _key_names(ctx: typer.Context) -> list[str]:
     """Return the placeholders in fifo.toml, for completion."""
-    from fifo_cli.cli.config import raw_config
-
     apis = raw_config(typed_config(ctx)).get("api", [])
     tables = apis if isinstance(apis, list) else [apis]
     keys = [table.get("keys", {}) for table in tables if isinstance(table, dict)]

@@ -18,6 +18,8 @@ from fifo_cli.cli.parameters import Force, MaxRate, QueueOption, SameGroupBatche
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.events import Warned
 from fifo_cli.invocation import command_line
+from fifo_cli.model.times import iso
+from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
     from fifo_cli.aws.queue_tags import QueueTags
@@ -142,7 +144,6 @@ def load(
     from fifo_cli.operations.queues.load import LoadPreview, check, load, open_lines, preview
     from fifo_cli.operations.queues.load_progress import check_checkpoint
     from fifo_cli.render.files import load_preview, load_text
-    from fifo_cli.render.text import count
 
     target = Queue(cli.aws, cli.names, queue)
     path = _path(file)
@@ -190,19 +191,16 @@ def load(
 
 
 def _broken_off(checked: Checked, target: Queue) -> str:
-    from fifo_cli.model.times import iso
-
     assert checked.broken_off is not None
+    peek = command_line(f"peek --queue {target.role}")
     return (
         f"an earlier load of this file stopped unexpectedly after {iso(checked.broken_off)}. It did not note"
         f" what it sent last, and SQS does not recognise that any more: some of the next lines may already be"
-        f" in {target.name}, and would be there twice ({command_line(f'peek --queue {target.role}')} shows what is there)"
+        f" in {target.name}, and would be there twice ({peek} shows what is there)"
     )
 
 
 def _say_left_out(cli: Cli, lines: Lines, checked: Checked) -> None:
-    from fifo_cli.render.text import count
-
     if lines.path is None:
         cli.console.message(
             "stdin has no checkpoint: SQS suppresses the same lines for five minutes; after that it takes"
@@ -217,7 +215,6 @@ def _load_question(
     cli: Cli, lines: Lines, checked: Checked, target: Queue, *, force: bool
 ) -> str | LoadResult:
     from fifo_cli.operations.queues.load import LoadResult
-    from fifo_cli.render.text import count
 
     if not checked.new:
         _refuse_while_unfinished(cli, force=force)
@@ -310,7 +307,6 @@ def purge(
 def _question(cli: Cli, source: Queue, verb: str, rest: str, nothing: R, force: bool) -> str | R:
     """Say what is about to be done with how many messages; return ``nothing`` if there are none."""
     from fifo_cli.operations.queues.browse import count_waiting
-    from fifo_cli.render.text import count
     from fifo_cli.render.transfer import takes_all_there
 
     total = count_waiting(source)

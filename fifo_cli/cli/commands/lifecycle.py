@@ -11,9 +11,9 @@ from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.parameters import DryRunOfChanges
 from fifo_cli.errors import ExitCode
+from fifo_cli.events import Event, Started, Warned
 
 if TYPE_CHECKING:
-    from fifo_cli.events import Event
     from fifo_cli.model.planning import Plan
     from fifo_cli.operations.deploy.rollback import RollbackResult
 
@@ -118,7 +118,6 @@ def destroy(
 
     It counts the messages and items that would be deleted, and asks about them once more.
     """
-    from fifo_cli.events import Started
     from fifo_cli.model.resources import Kind
     from fifo_cli.operations.deploy.destroy import destroy
     from fifo_cli.render.plan import plan_table
@@ -169,7 +168,6 @@ def policy(
     reads the stream, puts items, pauses and resumes. deployer: what a monitor may, and deploy, destroy,
     rollback, keys set. prover: for all that prove does, on pipelines of its own; it needs no fifo.toml.
     """
-    from fifo_cli.events import Warned
     from fifo_cli.model.operator_policies import people_policies, prover_policies
     from fifo_cli.operations.deploy.remote_state import table_key
 

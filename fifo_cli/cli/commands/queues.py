@@ -18,6 +18,7 @@ from fifo_cli.cli.parameters import CallRate, Filter, Group, QueueOption, check_
 from fifo_cli.errors import ConfigError, ExitCode, FifoError, UsageError
 from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import CONCURRENCY_MAX
+from fifo_cli.render.text import printable
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.drain import DrainOptions, DrainResult
@@ -134,7 +135,6 @@ def peek(
     from fifo_cli.operations.queues.peek import peek
     from fifo_cli.operations.queues.summary import summarise
     from fifo_cli.render.queue_tables import peek_table, summary_table
-    from fifo_cli.render.text import printable
 
     check_expression("--filter", filter_)
     target = Queue(cli.aws, cli.names, queue)

@@ -17,6 +17,7 @@ from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, carry_out
 from fifo_cli.cli.parameters import Force, check_expression
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.model.times import parse_duration
 
 if TYPE_CHECKING:
     from fifo_cli.model.results import WorkResult
@@ -254,8 +255,6 @@ def _question(replay: Replay, work: Work) -> str | ReplayResult:
 
 
 def _is_duration(text: str | None) -> bool:
-    from fifo_cli.model.times import parse_duration
-
     try:
         return text is not None and bool(parse_duration(text))
     except ValueError:

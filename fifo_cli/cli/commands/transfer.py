@@ -22,6 +22,7 @@ from fifo_cli.cli.parameters import (
     read_window,
 )
 from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
     from fifo_cli.operations.queues.park import Park, ParkResult
@@ -119,7 +120,6 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
 
 
 def _redrive_question(redrive: Redrive, *, force: bool) -> str | RedriveResult:
-    from fifo_cli.render.text import count
     from fifo_cli.render.transfer import CHOOSE_BY_REDRIVE, order_note, takes_all
 
     total, behind = redrive.waiting()
@@ -236,7 +236,6 @@ def park(
 def _park_question(park: Park, *, force: bool) -> str | ParkResult:
     from fifo_cli.model.group_names import named_group
     from fifo_cli.operations.queues.browse import count_waiting
-    from fifo_cli.render.text import count
 
     total = count_waiting(park.main)
     if not total:
