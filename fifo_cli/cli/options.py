@@ -27,21 +27,108 @@ class Output(StrEnum):
     JSONL = "jsonl"
 
 
+# What the shell itself completes (completion.py).
+FILES: Final = ":files"
+FOLDERS: Final = ":folders"
+
+
+def complete_files(incomplete: str) -> list[tuple[str, str]]:
+    """Leave an option's or argument's values to the shell: names of files (for ``autocompletion=``)."""
+    return [(incomplete, FILES)]
+
+
+def complete_folders(incomplete: str) -> list[tuple[str, str]]:
+    """Leave an option's or argument's values to the shell: names of folders."""
+    return [(incomplete, FOLDERS)]
+
+
+def typed_config(ctx: typer.Context) -> Path | None:
+    """Return the --config of an unfinished command line, for completion; the shell has not expanded ``~``."""
+    place: Any = ctx
+    while place is not None:
+        if place.params.get("config"):
+            return Path(place.params["config"]).expanduser()
+        place = place.parent
+    return None
+
+
+def environment_names(ctx: typer.Context) -> list[str]:
+    """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
+    environments = raw_config(typed_config(ctx)).get("env")
+    return sorted(environments) if isinstance(environments, dict) else []
+
+
+def profile_names() -> list[str]:
+    """Return the profiles in AWS's two files; what cannot be read has none.
+
+    botocore's ``available_profiles`` would take a Tab 130 ms more.
+    """
+    import configparser
+
+    found = set()
+    for variable, default in (
+        ("AWS_CONFIG_FILE", "~/.aws/config"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    ):
+        parser = configparser.RawConfigParser(strict=False)
+        path = os.path.expanduser(os.path.expandvars(os.environ.get(variable) or default))
+        if not os.path.isfile(path):  # a pipe would be waited for
+            continue
+        try:
+            parser.read(path, encoding="utf-8")
+        except (OSError, ValueError, configparser.Error):
+            continue
+        for section in parser.sections():
+            kind, _, name = section.partition(" ")
+            # In the config file all but the default are [profile NAME]; there are [sso-session NAME], too.
+            if variable == "AWS_SHARED_CREDENTIALS_FILE" or section == "default":
+                found.add(section)
+            elif kind == "profile":
+                found.add(name.strip())
+    return sorted(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The common options, as given before and after the command's name."""
+    """The common options, as given before and after the command's name; typer reads them from here."""
 
-    config: Path | None = None
-    env: str | None = None
-    local: bool = False
-    profile: str | None = None
-    region: str | None = None
-    endpoint_url: str | None = None
-    output: Output = Output.TABLE
-    quiet: bool = False
-    verbose: int = 0
-    yes: bool = False
-    no_color: bool = False
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="PATH", help="The fifo.toml to use.", autocompletion=complete_files),
+    ] = None
+    env: Annotated[
+        str | None,
+        typer.Option(
+            "--env", metavar="NAME", help="Overlay the [env.NAME] tables.", autocompletion=environment_names
+        ),
+    ] = None
+    local: Annotated[bool, typer.Option("--local", help="Talk to the embedded stack, never to AWS.")] = False
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", help="The AWS profile.", autocompletion=profile_names),
+    ] = None
+    region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="The AWS region.")] = None
+    endpoint_url: Annotated[
+        str | None, typer.Option("--endpoint-url", metavar="URL", help="The AWS endpoint, for every service.")
+    ] = None
+    output: Annotated[
+        Output,
+        typer.Option(
+            "--output", "-o", metavar="FORMAT", help="table, json or jsonl.", show_default=False
+        ),
+    ] = Output.TABLE
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, help="Show more; -vv shows the most.", show_default=False
+        ),
+    ] = 0
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the question.")] = False
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False
+    # These two are acted on where they are typed.
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    help: Annotated[bool, typer.Option("--help", "-h", help="Show this and exit.")] = False
 
     @classmethod
     def of(cls, typed: Mapping[str, Any]) -> Options:
@@ -104,106 +191,9 @@ class Options:
         return filled
 
 
-# What the shell itself completes (completion.py).
-FILES: Final = ":files"
-FOLDERS: Final = ":folders"
-
-
-def complete_files(incomplete: str) -> list[tuple[str, str]]:
-    """Leave an option's or argument's values to the shell: names of files (for ``autocompletion=``)."""
-    return [(incomplete, FILES)]
-
-
-def complete_folders(incomplete: str) -> list[tuple[str, str]]:
-    """Leave an option's or argument's values to the shell: names of folders."""
-    return [(incomplete, FOLDERS)]
-
-
-def typed_config(ctx: typer.Context) -> Path | None:
-    """Return the --config of an unfinished command line, for completion; the shell has not expanded ``~``."""
-    place: Any = ctx
-    while place is not None:
-        if place.params.get("config"):
-            return Path(place.params["config"]).expanduser()
-        place = place.parent
-    return None
-
-
-def environment_names(ctx: typer.Context) -> list[str]:
-    """Return the names of the ``[env.NAME]`` tables in fifo.toml; none if it cannot be read."""
-    environments = raw_config(typed_config(ctx)).get("env")
-    return sorted(environments) if isinstance(environments, dict) else []
-
-
-def profile_names() -> list[str]:
-    """Return the profiles in AWS's two files; what cannot be read has none.
-
-    botocore's ``available_profiles`` would take a Tab 130 ms more.
-    """
-    import configparser
-
-    found = set()
-    for variable, default in (
-        ("AWS_CONFIG_FILE", "~/.aws/config"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-    ):
-        parser = configparser.RawConfigParser(strict=False)
-        path = os.path.expanduser(os.path.expandvars(os.environ.get(variable) or default))
-        if not os.path.isfile(path):  # a pipe would be waited for
-            continue
-        try:
-            parser.read(path, encoding="utf-8")
-        except (OSError, ValueError, configparser.Error):
-            continue
-        for section in parser.sections():
-            kind, _, name = section.partition(" ")
-            # In the config file all but the default are [profile NAME]; there are [sso-session NAME], too.
-            if variable == "AWS_SHARED_CREDENTIALS_FILE" or section == "default":
-                found.add(section)
-            elif kind == "profile":
-                found.add(name.strip())
-    return sorted(found)
-
-
-def _common(
-    *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="PATH", help="The fifo.toml to use.", autocompletion=complete_files),
-    ] = None,
-    env: Annotated[
-        str | None,
-        typer.Option(
-            "--env", metavar="NAME", help="Overlay the [env.NAME] tables.", autocompletion=environment_names
-        ),
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="Talk to the embedded stack, never to AWS.")] = False,
-    profile: Annotated[
-        str | None,
-        typer.Option("--profile", metavar="NAME", help="The AWS profile.", autocompletion=profile_names),
-    ] = None,
-    region: Annotated[str | None, typer.Option("--region", metavar="NAME", help="The AWS region.")] = None,
-    endpoint_url: Annotated[
-        str | None, typer.Option("--endpoint-url", metavar="URL", help="The AWS endpoint, for every service.")
-    ] = None,
-    output: Annotated[
-        Output | None, typer.Option("--output", "-o", metavar="FORMAT", help="table, json or jsonl.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    verbose: Annotated[
-        int | None, typer.Option("--verbose", "-v", count=True, help="Show more; -vv shows the most.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the question.")] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    help: Annotated[bool, typer.Option("--help", "-h", help="Show this and exit.")] = False,
-) -> None:
-    """Declare the common options, once."""
-
-
 @cache
 def common_options() -> Any:
     """Return a command of click's that has the common options, and nothing else."""
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(add_help_option=False)(_common)
+    alone.command(add_help_option=False)(Options)
     return typer.main.get_command(alone)
