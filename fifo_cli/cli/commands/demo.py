@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,8 +130,7 @@ class _Teller:
         return (self._console.width or 80) - len(_INDENT)
 
     def _block(self, text: str) -> None:
-        for line in text.splitlines():
-            self._write(_INDENT + line if line else "")
+        self._write(indent(text.rstrip("\n"), _INDENT))
 
     def _write(self, line: str) -> None:
         self._console.result([line + "\n"], data=False)
