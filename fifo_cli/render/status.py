@@ -81,7 +81,8 @@ class _Screen:
 
     def numbers(self) -> Iterator[str]:
         """Yield what the verdict rests on, no line wider than the terminal."""
-        yield from depth_table(self._result.queues.items(), width=self._width, name=self._short).splitlines()
+        queues = self._result.queues.items()
+        yield from depth_table(queues, width=self._width, name=self._short, age=rough).splitlines()
         yield ""
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())
