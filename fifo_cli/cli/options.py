@@ -113,9 +113,7 @@ class Options:
     ] = None
     output: Annotated[
         Output,
-        typer.Option(
-            "--output", "-o", metavar="FORMAT", help="table, json or jsonl.", show_default=False
-        ),
+        typer.Option("--output", "-o", metavar="FORMAT", help="table, json or jsonl.", show_default=False),
     ] = Output.TABLE
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
     verbose: Annotated[

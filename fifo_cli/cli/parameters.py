@@ -13,7 +13,6 @@ from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import RATE_MAX, RATE_MIN
 from fifo_cli.model.times import iso, parse_duration, parse_instant
 
-
 QueueOption = Annotated[
     Literal["main", "dlq", "hold"], typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
 ]

@@ -116,9 +116,7 @@ class _Screen:
     def _enqueuer(self) -> list[str]:
         behind = self._result.measured.iterator_age
         state = _state(self._result.measured.enqueuer, self._result.version("enqueuer"))
-        return [
-            state if behind is None else f"{state}, {rough(timedelta(seconds=behind))} behind the stream"
-        ]
+        return [state if behind is None else f"{state}, {rough(timedelta(seconds=behind))} behind the stream"]
 
     @property
     def _by_queue(self) -> bool:

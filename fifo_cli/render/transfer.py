@@ -98,7 +98,9 @@ def restore_order_plan(
         f"Meanwhile nothing is delivered: {paused} paused, and resumed at the end"
         if paused
         else "Worker and enqueuer are not running, and stay so",
-        f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished" if held else "",
+        f"{names[2]} counts {count(held, 'message')}: an earlier run's, if that is unfinished"
+        if held
+        else "",
     ]
     return "\n".join(filter(None, lines))
 

@@ -40,9 +40,7 @@ def rollback(
     *,
     to: Annotated[
         int | None,
-        typer.Option(
-            "--to", metavar="VERSION", help="This version. Default: the one before the live one."
-        ),
+        typer.Option("--to", metavar="VERSION", help="This version. Default: the one before the live one."),
     ] = None,
     dry_run: DryRunOfChanges = False,
 ) -> ExitCode:

@@ -40,9 +40,7 @@ def logs(
         typer.Argument(metavar="enqueuer|worker", help="Only this function's."),
     ] = None,
     since: Since = "1h",
-    text: Annotated[
-        str, typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.")
-    ] = "",
+    text: Annotated[str, typer.Option("--filter", metavar="TEXT", help="Only lines that contain this.")] = "",
     follow: Annotated[
         bool, typer.Option("--follow", help="Also show new lines as they come, until Ctrl-C.")
     ] = False,

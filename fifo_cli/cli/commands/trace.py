@@ -38,9 +38,7 @@ Settle = Annotated[
 def trace(
     cli: Cli,
     *,
-    key: Annotated[
-        str, typer.Argument(metavar="KEY", help="The table key as JSON, or the partition key.")
-    ],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The table key as JSON, or the partition key.")],
     since: Since = "24h",
 ) -> ExitCode:
     """Show where one item is now and how it got there: table, stream, queue, DLQ, delivered.
@@ -67,9 +65,7 @@ def trace(
     )
     return cli.emit(
         result,
-        lambda: trace_text(
-            result, clock=_clock(cli, now), width=cli.console.width, color=cli.console.color
-        ),
+        lambda: trace_text(result, clock=_clock(cli, now), width=cli.console.width, color=cli.console.color),
     )
 
 
