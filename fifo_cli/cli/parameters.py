@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -13,6 +13,8 @@ from fifo_cli.errors import UsageError
 from fifo_cli.model.limits import RATE_MAX, RATE_MIN
 from fifo_cli.model.times import iso, parse_duration, parse_instant
 
+# Long before every stream and log, and still a time from which minutes can be taken.
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 QueueOption = Annotated[
     Literal["main", "dlq", "hold"], typer.Option("--queue", help="main, dlq or hold.", metavar="QUEUE")
 ]
@@ -68,21 +70,32 @@ def read_duration(option: str, text: str, *, example: str) -> timedelta:
         raise UsageError(f"{option}: {error}", hint=f"such as {option} {example}") from None
 
 
-def read_window(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
-    """Read --since and --until; raises UsageError also for what can hold nothing."""
-    if since is None and until is None:
-        return None, None
-    from fifo_cli.operations.stream.record_filter import past_instant
+def past_instant(option: str, text: str, *, now: datetime) -> datetime:
+    """Read an option's time; raises UsageError for what is not one, or is in the future."""
+    if (instant := _instant(option, text, now=now)) > now:
+        raise UsageError(
+            f"{option} {text} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
+        )
+    return max(instant, _BEGINNING)
 
-    now = datetime.now(UTC)
+
+def read_window(
+    since: str | None, until: str | None, *, now: datetime, only_past: bool = False
+) -> tuple[datetime | None, datetime | None]:
+    """Read --since and --until; raises UsageError also for what can hold nothing."""
     begin = None if since is None else past_instant("--since", since, now=now)
-    try:
-        end = None if until is None else parse_instant(until, now=now)
-    except ValueError as error:
-        raise UsageError(f"--until: {error}", hint="such as --until 2h") from None
+    end = None if until is None else (past_instant if only_past else _instant)("--until", until, now=now)
     if begin is not None and end is not None and begin > end:
         raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
     return begin, end
+
+
+def _instant(option: str, text: str, *, now: datetime) -> datetime:
+    """Read ISO 8601, or a duration before now."""
+    try:
+        return parse_instant(text, now=now)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
 
 
 def read_file(path: Path, *, hint: str) -> bytes:

@@ -13,7 +13,7 @@ import typer
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.options import Output
-from fifo_cli.cli.parameters import Since
+from fifo_cli.cli.parameters import Since, past_instant
 from fifo_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def logs(
     """Show the functions' logs, merged in order of time."""
     from fifo_cli.model.names import FUNCTION_ROLES
     from fifo_cli.operations.monitor.logs import FunctionLogs
-    from fifo_cli.operations.stream.record_filter import past_instant
 
     if follow and cli.options.output is Output.JSON:
         raise UsageError("--follow has no end, and -o json is one document", hint="use -o jsonl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +15,13 @@ from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.moves import Move, carry_out
-from fifo_cli.cli.parameters import Force, check_expression
+from fifo_cli.cli.parameters import Force, check_expression, read_window
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.model.times import parse_duration
 
 if TYPE_CHECKING:
     from fifo_cli.model.results import WorkResult
+    from fifo_cli.operations.stream.reader import Window
     from fifo_cli.operations.stream.replay import Replay, ReplayPreview, ReplayResult, Work
 
 
@@ -173,22 +174,13 @@ class Given:
 
 def _replay_of(cli: Cli, given: Given, *, settle: timedelta, restart: bool) -> Replay:
     """Check the options and make what replays; raises UsageError."""
-    from datetime import UTC, datetime
-
     from fifo_cli.local.process import FOLDER
     from fifo_cli.operations.stream.item_keys import parse_key
-    from fifo_cli.operations.stream.record_filter import parse_window
     from fifo_cli.operations.stream.replay import Replay, ReplayOptions
 
     check_expression("--filter", given.filter)
     now = datetime.now(UTC)
-    window = parse_window(
-        since=given.since,
-        until=given.until,
-        from_sequence=given.from_sequence,
-        to_sequence=given.to_sequence,
-        now=now,
-    )
+    window = _window(given, now)
     project = cli.project_with_code("message")
     settings = project.settings
     events = frozenset(filter(None, given.event.split(",")))
@@ -214,6 +206,31 @@ def _replay_of(cli: Cli, given: Given, *, settle: timedelta, restart: bool) -> R
         tuple(cli.code_folders("message")),
         paced(cli.console),
         now,
+    )
+
+
+def _window(given: Given, now: datetime) -> Window:
+    """Read the bounds; ``until`` is now if not given. Raises UsageError for what can hold no record."""
+    from fifo_cli.operations.stream.reader import Window
+
+    begin, end = read_window(given.since, given.until, now=now, only_past=True)
+    first = _sequence("--from-sequence", given.from_sequence)
+    last = _sequence("--to-sequence", given.to_sequence)
+    if first is not None and last is not None and int(first) > int(last):
+        raise UsageError(
+            f"--from-sequence {first} is greater than --to-sequence {last}", hint="exchange the two"
+        )
+    return Window(begin, end or now, first, last)
+
+
+def _sequence(option: str, text: str | None) -> str | None:
+    from fifo_cli.operations.stream.record_filter import SEQUENCE
+
+    if text is None or SEQUENCE.fullmatch(text):
+        return text
+    raise UsageError(
+        f"{option} {text!r} is not a sequence number: that is one to forty digits",
+        hint="find one in a message's attribute stream_sequence, or in the logs' stream_sequence",
     )
 
 

@@ -10,7 +10,7 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.parameters import Since, read_duration
+from fifo_cli.cli.parameters import Since, past_instant, read_duration
 from fifo_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def trace(
     It shows each step with its time and its evidence. Exits 1 if the item is parked, stuck or lost, or if
     nothing is known of it.
     """
-    from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.operations.stream.trace import trace, trace_key
     from fifo_cli.render.timeline import trace_text
 
@@ -81,7 +80,6 @@ def audit(cli: Cli, *, since: Since = "24h", settle: Settle = None) -> ExitCode:
     counted as unknown. Exits 1 if anything is missing, was delivered twice or out of order, or is unknown.
     """
     from fifo_cli.operations.stream.audit import audit
-    from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.render.timeline import audit_text
 
     now = datetime.now(UTC)
@@ -124,7 +122,6 @@ def history(
     show the last seconds late.
     """
     from fifo_cli.operations.history import history
-    from fifo_cli.operations.stream.record_filter import past_instant
     from fifo_cli.render.history_table import history_text
 
     now = datetime.now(UTC)

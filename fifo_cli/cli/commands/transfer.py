@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -87,7 +88,7 @@ def redrive(
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 
     check_expression("--filter", filter_)
-    begin, end = read_window(since, until)
+    begin, end = read_window(since, until, now=datetime.now(UTC))
     options = RedriveOptions(
         count=count,
         ids=frozenset(ids or ()),

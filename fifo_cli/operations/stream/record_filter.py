@@ -1,22 +1,17 @@
-"""Which stream records a replay is asked for, and whether that can be at all."""
+"""Which stream records a replay is asked for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from fifo_cli.errors import UsageError
 from fifo_cli.handlers.exact_jmespath import Expression, is_true
 from fifo_cli.handlers.records import plain
-from fifo_cli.model.times import iso, parse_instant
 from fifo_cli.operations.stream.item_keys import key_of
-from fifo_cli.operations.stream.reader import Window
 from fifo_cli.operations.stream.shards import StreamRecord
 
-# Long before every stream and log, and still a time from which minutes can be taken.
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 21 to 40 digits in AWS (API Reference, StreamRecord); the embedded stack's are shorter.
 SEQUENCE: Final = re.compile("[0-9]{1,40}")
 
@@ -83,41 +78,3 @@ def item_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     data = raw["dynamodb"]
     image = data.get("OldImage" if raw["eventName"] == "REMOVE" else "NewImage", data.get("Keys", {}))
     return {name: plain(value) for name, value in image.items()}
-
-
-def parse_window(
-    *, since: str | None, until: str | None, from_sequence: str | None, to_sequence: str | None, now: datetime
-) -> Window:
-    """Read the bounds; ``until`` is now if not given. Raises UsageError for what can hold no record."""
-    begin = None if since is None else past_instant("--since", since, now=now)
-    end = now if until is None else past_instant("--until", until, now=now)
-    first, last = _sequence("--from-sequence", from_sequence), _sequence("--to-sequence", to_sequence)
-    if begin is not None and begin > end:
-        raise UsageError(f"--since {iso(begin)} is later than --until {iso(end)}", hint="exchange the two")
-    if first is not None and last is not None and int(first) > int(last):
-        raise UsageError(
-            f"--from-sequence {first} is greater than --to-sequence {last}", hint="exchange the two"
-        )
-    return Window(begin, end, first, last)
-
-
-def past_instant(option: str, text: str, *, now: datetime) -> datetime:
-    """Read a time that an option gives; raises UsageError for what is not one, or is in the future."""
-    try:
-        instant = parse_instant(text, now=now)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", hint=f"such as {option} 2h") from None
-    if instant > now:
-        raise UsageError(
-            f"{option} {text} is in the future: it is {iso(now)} now", hint="a time without an offset is UTC"
-        )
-    return max(instant, _BEGINNING)
-
-
-def _sequence(option: str, text: str | None) -> str | None:
-    if text is None or SEQUENCE.fullmatch(text):
-        return text
-    raise UsageError(
-        f"{option} {text!r} is not a sequence number: that is one to forty digits",
-        hint="find one in a message's attribute stream_sequence, or in the logs' stream_sequence",
-    )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,16 +7,10 @@ import pytest
 
 from fifo_cli.errors import UsageError
 from fifo_cli.operations.stream.item_keys import parse_key
-from fifo_cli.operations.stream.record_filter import (
-    RecordFilter,
-    item_of,
-    parse_window,
-    past_instant,
-)
+from fifo_cli.operations.stream.record_filter import RecordFilter, item_of
 from fifo_cli.operations.stream.shards import StreamRecord, record_of
 from tests.unit.operations.simulated_stream import record
 
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 BOTH = (("id", "S"), ("n", "N"))
 
 
@@ -128,47 +121,6 @@ def test_a_key_that_does_not_match_the_tables_schema_is_refused(text, keys, said
     assert "write '{" in caught.value.hint
 
 
-def window(**given: str) -> Any:
-    texts = dict.fromkeys(("since", "until", "from_sequence", "to_sequence"))
-    return parse_window(**{**texts, **given}, now=NOW)
-
-
-def test_a_window_ends_now_if_it_is_not_said_when():
-    found = window(since="2h")
-    assert (found.since, found.until) == (NOW - timedelta(hours=2), NOW)
-
-
-def test_a_window_of_one_moment_and_one_number_is_one():
-    found = window(since="1h", until="1h", from_sequence="007", to_sequence="7")
-    assert found.since == found.until
-    assert (found.from_sequence, found.to_sequence) == ("007", "7")
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"since": "2026-01-02T12:00:01Z"}, "--since 2026-01-02T12:00:01Z is in the future"),
-        ({"until": "2027-01-01"}, "--until 2027-01-01 is in the future"),
-        ({"since": "1h", "until": "2h"}, "is later than --until"),
-        ({"since": "soon"}, "--since: not a time"),
-        ({"from_sequence": "2", "to_sequence": "1"}, "--from-sequence 2 is greater than --to-sequence 1"),
-        ({"from_sequence": "1e5"}, "--from-sequence '1e5' is not a sequence number"),
-        ({"to_sequence": "-1"}, "is not a sequence number"),
-        ({"to_sequence": ""}, "is not a sequence number"),
-        ({"to_sequence": "9" * 41}, "is not a sequence number"),
-        ({"to_sequence": "١٢"}, "is not a sequence number"),
-    ],
-)
-def test_what_can_hold_no_record_is_refused(given, said):
-    with pytest.raises(UsageError) as caught:
-        window(**given)
-    assert said in caught.value.message
-
-
-def test_sequence_numbers_are_compared_as_integers():
-    assert window(from_sequence="9", to_sequence="10").to_sequence == "10"
-
-
 @pytest.mark.parametrize(
     ("expression", "taken"), [("total", True), ("`0`", True), ("''", False), ("`[]`", False), ("nix", False)]
 )
@@ -180,9 +132,3 @@ def test_a_comparison_that_cannot_be_made_is_a_failure_and_the_record_is_not_tak
     choice = RecordFilter(expression="n > '3'")
     assert not choice(one(n={"N": "7"}))
     assert choice.failures == 1
-
-
-@pytest.mark.parametrize("since", ["0001-01-01", "9999d", "1970-01-01"])
-def test_a_time_before_every_stream_means_all_there_is(since: str) -> None:
-    assert past_instant("--since", since, now=NOW) <= NOW
-    assert past_instant("--since", "0001-01-01", now=NOW) == datetime(1970, 1, 1, tzinfo=UTC)
