@@ -192,7 +192,8 @@ def load(
 
 def _broken_off(checked: Checked, target: Queue) -> str:
     assert checked.broken_off is not None
-    peek = command_line(f"peek --queue {target.role}")
+    queue = target.role
+    peek = command_line(f"peek --queue {queue}")
     return (
         f"an earlier load of this file stopped unexpectedly after {iso(checked.broken_off)}. It did not note"
         f" what it sent last, and SQS does not recognise that any more: some of the next lines may already be"
