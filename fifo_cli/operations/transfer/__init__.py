@@ -1,4 +1,4 @@
-"""Transfer: how messages move between two queues, or between a queue and a file.
+"""Transfer: how messages move between queues, files, and stores on this machine's disk.
 
 ``engine`` is the one loop of every move: receive → send → read the answer → delete. It knows neither SQS
 nor commands, only a source and a target (``interfaces``). ``scheduler`` holds the messages in flight and
@@ -10,6 +10,7 @@ Sources and targets are here where several commands use them: ``queue_source``, 
 ``noted_source`` writes the ids of messages into the history before it deletes them. ``message_filter``
 chooses messages; ``result`` is what a move is asked for and what it did.
 
-A message is deleted from its source only after the target has confirmed it; a group is part of one step at
-a time. So a crash loses nothing, and no group overtakes itself.
+A message is deleted from its source only after the target has confirmed it, so a crash loses nothing. A group
+is part of one step at a time, and a send holds one message of it: so no message overtakes an earlier one of
+its group. With ``--same-group-batches`` a send holds several, and that may happen; the report says so.
 """
