@@ -7,11 +7,11 @@ log groups, so each service is asked for its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.aws.errors import calling
+from fifo_cli.aws.errors import calling, unless_missing
 from fifo_cli.aws.policy_check import asking
-from fifo_cli.aws.resources.gateway import tag_map, unless_missing
+from fifo_cli.aws.resources.gateway import tag_map
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -43,14 +43,6 @@ def _queues(aws: Aws, prefix: str) -> Iterator[str]:
         yield from (url.rpartition("/")[2] for url in page.get("QueueUrls", []))
 
 
-def _rules(aws: Aws, prefix: str) -> Iterator[str]:
-    yield from (
-        one["Name"]
-        for page in _pages(aws, "events", "list_rules", NamePrefix=prefix)
-        for one in page["Rules"]
-    )
-
-
 def _log_groups(aws: Aws, prefix: str) -> Iterator[str]:
     for place in ("/aws/lambda/", "/fifo-cli/"):
         for page in _pages(aws, "logs", "describe_log_groups", logGroupNamePrefix=place + prefix):
@@ -72,17 +64,12 @@ def _parameters(aws: Aws, prefix: str) -> Iterator[str]:
         yield from (one["Name"] for one in page["Parameters"])
 
 
-def _alarms(aws: Aws, prefix: str) -> Iterator[str]:
-    for page in _pages(aws, "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix):
-        yield from (one["AlarmName"] for one in page.get("MetricAlarms", []))
-
-
 # By type, as a plan calls it, in the order in which they are best removed.
-LISTERS: Mapping[str, Lister] = {
+LISTERS: Final[Mapping[str, Lister]] = {
     "event-source-mapping": _mappings,
-    "rule": _rules,
+    "rule": _named("events", "list_rules", "Rules", "Name", NamePrefix="{prefix}"),
     "schedule": _named("scheduler", "list_schedules", "Schedules", "Name", NamePrefix="{prefix}"),
-    "alarm": _alarms,
+    "alarm": _named("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName", AlarmNamePrefix="{prefix}"),
     "function": _named("lambda", "list_functions", "Functions", "FunctionName"),
     "role": _named("iam", "list_roles", "Roles", "RoleName"),
     "policy": _named("iam", "list_policies", "Policies", "PolicyName", Scope="Local"),
@@ -102,64 +89,43 @@ def names_of(aws: Aws, kind: str, prefix: str) -> list[str]:
         return list(LISTERS[kind](aws, prefix))
 
 
-def delete_parameter(aws: Aws, name: str) -> None:
-    """Delete a parameter; that it is gone already is not an error."""
-    with calling(f"parameter {name}"):
-        unless_missing(lambda: aws.client("ssm").delete_parameter(Name=name))
+# What `destroy` does not delete: not the pipeline's, or what Lambda made again.
+_DELETES: Final[Mapping[str, Callable[[Aws, str], object]]] = {
+    "event-source-mapping": lambda aws, name: aws.client("lambda").delete_event_source_mapping(
+        UUID=name.rpartition(" ")[2]
+    ),
+    "parameter": lambda aws, name: aws.client("ssm").delete_parameter(Name=name),
+    "policy": lambda aws, name: aws.client("iam").delete_policy(PolicyArn=aws.place.policy(name)),
+    "log-group": lambda aws, name: aws.client("logs").delete_log_group(logGroupName=name),
+}
+DELETABLE: Final = frozenset(_DELETES)
 
 
-def delete_log_group(aws: Aws, name: str) -> None:
-    """Delete a log group; that it is gone already is not an error."""
-    with calling(f"log group {name}"):
-        unless_missing(lambda: aws.client("logs").delete_log_group(logGroupName=name))
+def delete(aws: Aws, kind: str, name: str) -> None:
+    """Delete what is of a ``DELETABLE`` kind; that it is gone already is not an error.
 
-
-def delete_mapping(aws: Aws, uuid: str) -> None:
-    """Delete an event source mapping; that it is gone already is not an error."""
-    with calling(f"event source mapping {uuid}"):
-        unless_missing(lambda: aws.client("lambda").delete_event_source_mapping(UUID=uuid))
-
-
-def delete_policy(aws: Aws, name: str) -> None:
-    """Delete a managed policy; that it is gone already is not an error."""
-    with calling(f"policy {name}"):
-        unless_missing(lambda: aws.client("iam").delete_policy(PolicyArn=aws.place.policy(name)))
-
-
-def tags_of(aws: Aws, kind: str, name: str) -> dict[str, str]:
-    """Return the tags of a resource; a mapping's ``name`` is as it is listed."""
+    A mapping's ``name`` is as it is listed.
+    """
     with calling(f"{kind} {name}"):
-        return unless_missing(lambda: _TAGS[kind](aws, name)) or {}
+        unless_missing(lambda: _DELETES[kind](aws, name))
 
 
-def _queue_tags(aws: Aws, name: str) -> dict[str, str]:
+def _queue_tags(aws: Aws, name: str) -> Mapping[str, str]:
     sqs = aws.client("sqs")
-    return dict(sqs.list_queue_tags(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"]).get("Tags") or {})
-
-
-def _parameter_tags(aws: Aws, name: str) -> dict[str, str]:
-    answer = aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)
-    return tag_map(answer["TagList"])
-
-
-def _rule_tags(aws: Aws, name: str) -> dict[str, str]:
-    return tag_map(aws.client("events").list_tags_for_resource(ResourceARN=aws.place.rule(name))["Tags"])
-
-
-def _alarm_tags(aws: Aws, name: str) -> dict[str, str]:
-    return tag_map(aws.client("cloudwatch").list_tags_for_resource(ResourceARN=aws.place.alarm(name))["Tags"])
-
-
-def _mapping_tags(aws: Aws, name: str) -> dict[str, str]:
-    arn = aws.place.mapping(name.rpartition(" ")[2])
-    return aws.client("lambda").list_tags(Resource=arn)["Tags"]
+    return sqs.list_queue_tags(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"]).get("Tags") or {}
 
 
 # A schedule takes no tags.
-_TAGS: Mapping[str, Callable[[Aws, str], dict[str, str]]] = {
-    "event-source-mapping": _mapping_tags,
-    "rule": _rule_tags,
-    "alarm": _alarm_tags,
+_TAGS: Final[Mapping[str, Callable[[Aws, str], Mapping[str, str]]]] = {
+    "event-source-mapping": lambda aws, name: aws.client("lambda").list_tags(
+        Resource=aws.place.mapping(name.rpartition(" ")[2])
+    )["Tags"],
+    "rule": lambda aws, name: tag_map(
+        aws.client("events").list_tags_for_resource(ResourceARN=aws.place.rule(name))["Tags"]
+    ),
+    "alarm": lambda aws, name: tag_map(
+        aws.client("cloudwatch").list_tags_for_resource(ResourceARN=aws.place.alarm(name))["Tags"]
+    ),
     "queue": _queue_tags,
     "table": lambda aws, name: tag_map(
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=aws.place.table(name))["Tags"]
@@ -168,10 +134,18 @@ _TAGS: Mapping[str, Callable[[Aws, str], dict[str, str]]] = {
     "policy": lambda aws, name: tag_map(
         aws.client("iam").list_policy_tags(PolicyArn=aws.place.policy(name))["Tags"]
     ),
-    "parameter": _parameter_tags,
+    "parameter": lambda aws, name: tag_map(
+        aws.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+    ),
     "function": lambda aws, name: aws.client("lambda").list_tags(Resource=aws.place.function(name))["Tags"],
     "log-group": lambda aws, name: aws.client("logs").list_tags_for_resource(
         resourceArn=aws.place.log_group(name)
     )["tags"],
 }
-TAGGED = tuple(_TAGS)
+TAGGED: Final = frozenset(_TAGS)
+
+
+def tags_of(aws: Aws, kind: str, name: str) -> Mapping[str, str]:
+    """Return the tags of a resource of a ``TAGGED`` kind; a mapping's ``name`` is as it is listed."""
+    with calling(f"{kind} {name}"):
+        return unless_missing(lambda: _TAGS[kind](aws, name)) or {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import THROTTLED, calling, error_codes
+from fifo_cli.aws.errors import DENIED, THROTTLED, calling, error_codes
 from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.model.limits import ITEM_BYTES_MAX
 
@@ -28,8 +28,6 @@ _PATH_SHOWN: Final = 60
 _NAME_BYTES_MAX: Final = 65_535
 _KEY_BYTES_MAX: Final = (2048, 1024)
 ITEMS_OF_KEY_MAX: Final = 100
-_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
-_BUSY: Final = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded"})
 _KEY_TYPES: Final = {"S": "a string", "N": "a number", "B": "binary data, as base64 in a string"}
 
 Item = Mapping[str, "AttributeValueTypeDef"]
@@ -92,7 +90,7 @@ def put_items(aws: Aws, table: str, items: Sequence[Item]) -> set[int]:
             answer = aws.client("dynamodb").batch_write_item(RequestItems={table: requests})
     except FifoError as error:
         cause = error.__cause__
-        if isinstance(cause, ClientError) and error_codes(cause) & _DENIED:
+        if isinstance(cause, ClientError) and error_codes(cause) & DENIED:
             raise BatchDeniedError(error.message, hint=error.hint) from cause
         raise
     left = [one["PutRequest"]["Item"] for one in answer.get("UnprocessedItems", {}).get(table, [])]
@@ -104,7 +102,7 @@ def put_items(aws: Aws, table: str, items: Sequence[Item]) -> set[int]:
 def table_is_busy(error: FifoError) -> bool:
     """Say whether a write failed because the table throttles: the same write may succeed in a moment."""
     cause = error.__cause__
-    return isinstance(cause, ClientError) and bool(error_codes(cause) & (THROTTLED | _BUSY))
+    return isinstance(cause, ClientError) and bool(error_codes(cause) & THROTTLED)
 
 
 def keys_in_table(

@@ -7,20 +7,19 @@ GetShardIterator; each has an exception of its own here, as the reader acts on t
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import DENIED, THROTTLED, calling, error_codes, is_missing
+from fifo_cli.aws.errors import DENIED, MISSING, THROTTLED, calling, error_codes, is_missing
+from fifo_cli.aws.resources.table import stream_arn
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import TableDescriptionTypeDef
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
     from fifo_cli.aws.session import Aws
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 IteratorType = Literal["TRIM_HORIZON", "AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER", "AT_TIMESTAMP"]
 
-# More than two readers of a shard, or more than ten DescribeStream a second (Service Quotas, API Reference).
-_THROTTLED: Final = THROTTLED | {"LimitExceededException"}
 _PAGE_RECORDS: Final = 1000
 _SEQUENCE_DIGITS_MIN: Final = 21
 _NOT_LISTED: Final = (
@@ -56,6 +53,17 @@ class StreamGoneError(Exception):
 
 class UnknownTimestampError(Exception):
     """This service, or this botocore, knows no iterators by time."""
+
+
+# What a reader acts on, by AWS's code.
+_ACTED_ON: Final[Mapping[str, type[Exception]]] = {
+    "ExpiredIteratorException": ExpiredIteratorError,
+    "TrimmedDataAccessException": TrimmedError,
+    # More than two readers of a shard, or ten DescribeStream a second (Service Quotas, API Reference).
+    "LimitExceededException": ThrottledError,
+    **dict.fromkeys(THROTTLED, ThrottledError),
+    **dict.fromkeys(MISSING, StreamGoneError),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,7 @@ class StreamSource:
         found: dict[str, Shard] = {}
         start: dict[str, Any] = {}
         while True:
-            with _reading(self.arn):
+            with calling(f"stream {self.arn}", _ACTED_ON):
                 page = self._client.describe_stream(StreamArn=self.arn, **start)["StreamDescription"]
             for shard in page.get("Shards", []):
                 span = shard.get("SequenceNumberRange", {})
@@ -159,7 +167,7 @@ class StreamSource:
             if "Timestamp" not in self._iterator_members:
                 raise UnknownTimestampError
             query["Timestamp"] = time
-        with _reading(self.arn):
+        with calling(f"stream {self.arn}", _ACTED_ON):
             try:
                 return self._client.get_shard_iterator(**query)["ShardIterator"]
             except ClientError as error:
@@ -172,7 +180,7 @@ class StreamSource:
 
     def records(self, iterator: str) -> Page:
         """Read up to 1,000 records or 1 MB."""
-        with _reading(self.arn):
+        with calling(f"stream {self.arn}", _ACTED_ON):
             answer = self._client.get_records(ShardIterator=iterator, Limit=_PAGE_RECORDS)
         return Page(tuple(answer.get("Records", [])), answer.get("NextShardIterator"))
 
@@ -191,20 +199,15 @@ def table_streams(aws: Aws, table: str, *, listener: Listener = silent) -> list[
     """
     with calling(f"table {table}"):
         described = aws.client("dynamodb").describe_table(TableName=table)["Table"]
-    present = _present(described)
-    arns = set(_listed(aws, table, listener)) | ({present.arn} if present else set())
-    streams = [Stream(arn, present is not None and present.enabled and arn == present.arn) for arn in arns]
+    latest, enabled = described.get("LatestStreamArn"), stream_arn(described)
+    arns = {*_listed(aws, table, listener), *([latest] if latest else [])}
+    streams = [Stream(arn, enabled=arn == enabled) for arn in arns]
     if not streams:
         raise NotDeployedError(
             f"table {table} has no stream, so nothing of what was written to it can be read back",
             hint=f"switch the stream on with {command_line('deploy')}; it holds what is written from then on",
         )
     return sorted(streams, key=lambda stream: stream.label)
-
-
-def _present(table: TableDescriptionTypeDef) -> Stream | None:
-    arn = table.get("LatestStreamArn")
-    return Stream(arn, bool(table.get("StreamSpecification", {}).get("StreamEnabled"))) if arn else None
 
 
 def _listed(aws: Aws, table: str, listener: Listener) -> Iterator[str]:
@@ -226,25 +229,6 @@ def _listed(aws: Aws, table: str, listener: Listener) -> Iterator[str]:
         if not last:
             return
         start = {"ExclusiveStartStreamArn": last}
-
-
-@contextmanager
-def _reading(arn: str) -> Iterator[None]:
-    """Turn the errors that a reader acts on into this module's, others into ours."""
-    with calling(f"stream {arn}"):
-        try:
-            yield
-        except ClientError as error:
-            codes = error_codes(error)
-            if "ExpiredIteratorException" in codes:
-                raise ExpiredIteratorError from error
-            if "TrimmedDataAccessException" in codes:
-                raise TrimmedError from error
-            if codes & _THROTTLED:
-                raise ThrottledError from error
-            if is_missing(error):
-                raise StreamGoneError from error
-            raise
 
 
 def gone(arn: str) -> AwsError:

@@ -31,7 +31,7 @@ _UNSENDABLE: Final = re.compile(r"[^!-~]")
 
 def check_endpoint(session: Session, endpoint: str, *, given: str | None) -> None:
     """Raise UsageError if nothing can be sent to an endpoint that was given or configured."""
-    reason = _fault(endpoint, ("http", "https"))
+    reason = _fault(endpoint)
     if reason:
         raise UsageError(
             f"Invalid endpoint: {_shown(endpoint)!r}: {reason}",
@@ -50,7 +50,7 @@ def check_way(session: Session, endpoint: str) -> None:
         )
         # As botocore reads it: without a scheme it is one of http.
         url = proxy if "://" in proxy else f"http://{proxy.removeprefix('//')}"
-        reason = _fault(url, ("http", "https"))
+        reason = _fault(url)
         if reason:
             # Not the value: it may hold a password.
             raise UsageError(
@@ -99,7 +99,7 @@ def _unusable_endpoint(session: Session) -> str:
     profile = session.get_config_variable("profile") or "default"
     given[f"endpoint_url in the profile {profile}"] = session.get_scoped_config().get("endpoint_url", "")
     for name, url in given.items():
-        reason = _fault(url, ("http", "https")) if url else ""
+        reason = _fault(url) if url else ""
         if reason:
             return f"{name}: Invalid endpoint: {_shown(url)!r}: {reason}"
     return ""
@@ -124,7 +124,7 @@ def _shown(url: str) -> str:
     return f"{scheme}{slashes}***@{rest}" if at else url
 
 
-def _fault(url: str, schemes: tuple[str, ...]) -> str:
+def _fault(url: str) -> str:
     """Say what is wrong with a URL; "" if nothing is."""
     if _UNSENDABLE.search(url):
         return "it holds a space, a line break or a character that is not ASCII"
@@ -138,8 +138,8 @@ def _fault(url: str, schemes: tuple[str, ...]) -> str:
         port = parts.port
     except ValueError:
         port = 0
-    if parts.scheme not in schemes:
-        return f"it does not begin with {' or '.join(f'{one}://' for one in schemes)}"
+    if parts.scheme not in ("http", "https"):
+        return "it does not begin with http:// or https://"
     if not host:
         return "it names no host"
     if port == 0:

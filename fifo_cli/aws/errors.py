@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import configparser
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
 
 from botocore import exceptions as boto
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,6 +23,7 @@ from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, NotDeployedError, UsageError
 from fifo_cli.invocation import aws_command_line, command_line, quoted
 
+T = TypeVar("T")
 MISSING: Final = frozenset(
     {
         "QueueDoesNotExist",
@@ -63,6 +65,7 @@ _EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestEx
 _SKEWED: Final = frozenset({"RequestTimeTooSkewed", "InvalidSignatureException", "SignatureDoesNotMatch"})
 _UNKNOWN_KEY: Final = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 
+_CLOCK: Final = "check this machine's clock and the secret key"
 _SETTINGS = "look at the AWS_… variables of the environment, and at the profile in {files}"
 # What `policy deployer` does not allow where fifo.toml sets a permissions boundary.
 _FOR_ADMINISTRATORS: Final = {
@@ -165,12 +168,33 @@ def is_passing(error: BaseException) -> bool:
 
 
 @contextmanager
-def calling(resource: str) -> Iterator[None]:
-    """Turn botocore's errors raised inside into ours, about ``resource``."""
+def calling(resource: str, instead: Mapping[str, type[Exception]] = MappingProxyType({})) -> Iterator[None]:
+    """Turn botocore's errors raised inside into ours, about ``resource``.
+
+    ``instead`` has, by AWS's code, the exceptions of those that the caller acts on.
+    """
     try:
         yield
     except (ClientError, BotoCoreError, ResponseParserError) as error:
+        for code in error_codes(error) if isinstance(error, ClientError) else ():
+            if code in instead:
+                raise instead[code] from error
         raise explain(error, resource) from error
+
+
+def unless_answered(codes: Container[str], call: Callable[[], T]) -> T | None:
+    """Return a call's answer, or None if AWS refuses it with one of some codes."""
+    try:
+        return call()
+    except ClientError as error:
+        if any(code in codes for code in error_codes(error)):
+            return None
+        raise
+
+
+def unless_missing(call: Callable[[], T]) -> T | None:
+    """Return a call's answer, or None if AWS says that what it is about does not exist."""
+    return unless_answered(MISSING, call)
 
 
 @contextmanager
@@ -252,49 +276,48 @@ def _reason_of(error: ClientError) -> str:
     return (message_of(error) or "no reason given").rstrip(".")
 
 
-def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PLR0911 - a return a kind
-    codes = error_codes(error)
-    about = f" on {resource}" if resource else ""
-    call = f"{error.operation_name}{about}"
-    message = _reason_of(error)
-    if codes & _EXPIRED:
-        return AwsError(f"{call}: the AWS credentials have expired", hint=_login())
-    if codes & _UNKNOWN_KEY:
-        return AwsError(
-            f"{call}: AWS does not know these credentials ({message})",
-            hint=f"{_login()}; in a region that is not switched on for the account no credentials are known",
-        )
-    if codes & _SKEWED:
-        return AwsError(
-            f"{call}: AWS refused the signature ({message})",
-            hint="check this machine's clock and the secret key",
-        )
-    if codes & DENIED:
-        # Most services name the permission; a few, and what an organisation forbids, do not.
-        missing = "that this names" if "perform: " in message else f"to call {error.operation_name}"
-        hint = (
-            f"ask for the permission {missing}; {command_line('policy deployer')} prints all that deploy"
-            f" takes, {command_line('policy operator')} and {command_line('policy monitor')} what the others"
-            " do"
-        )
-        if what := _FOR_ADMINISTRATORS.get(error.operation_name):
-            hint = _by_an_administrator(what)
-        return AwsError(f"{call}: permission denied ({message})", hint=hint)
+class _Answer(NamedTuple):
+    """What it means that AWS answers a call with one of ``codes``, and the next step.
+
+    ``{message}`` is AWS's own, ``{permission}`` how to get the permission, ``{login}`` how to sign in.
+    """
+
+    codes: frozenset[str]
+    words: str
+    hint: str
+
+
+_ANSWERS: Final = (
+    _Answer(_EXPIRED, "the AWS credentials have expired", "{login}"),
+    _Answer(
+        _UNKNOWN_KEY,
+        "AWS does not know these credentials ({message})",
+        "{login}; in a region that is not switched on for the account no credentials are known",
+    ),
+    _Answer(_SKEWED, "AWS refused the signature ({message})", _CLOCK),
+    _Answer(DENIED, "permission denied ({message})", "{permission}"),
+    _Answer(THROTTLED, "AWS throttled the call again and again", "wait a minute and run the command again"),
+    _Answer(
+        _QUOTA,
+        "a quota of the account is used up: {message}",
+        "remove what is not needed any more, or ask for more in Service Quotas; then run it again",
+    ),
+)
+
+
+def _explain_answer(error: ClientError, resource: str) -> FifoError:
+    codes, message = error_codes(error), _reason_of(error)
+    call = f"{error.operation_name} on {resource}" if resource else error.operation_name
     if codes & MISSING:
-        name = resource or "a resource"
         return NotDeployedError(
-            f"{name} does not exist in this account and region ({error.operation_name})",
+            f"{resource or 'a resource'} does not exist in this account and region ({error.operation_name})",
             hint=f"deploy the pipeline with {command_line('deploy')}, or check --env, --profile and --region",
         )
-    if codes & THROTTLED:
-        return AwsError(
-            f"{call}: AWS throttled the call again and again", hint="wait a minute and run the command again"
-        )
-    if codes & _QUOTA:
-        return AwsError(
-            f"{call}: a quota of the account is used up: {message}",
-            hint="remove what is not needed any more, or ask for more in Service Quotas; then run it again",
-        )
+    for known in _ANSWERS:
+        if codes & known.codes:
+            words = known.words.format(message=message)
+            hint = known.hint.format(login=_login(), permission=_permission(error.operation_name, message))
+            return AwsError(f"{call}: {words}", hint=hint)
     if any(code.startswith(("KMS", "Kms")) for code in codes):
         return AwsError(
             f"{call}: the encryption key refused ({message})", hint="check the key's policy and state in KMS"
@@ -306,169 +329,138 @@ def _explain_answer(error: ClientError, resource: str) -> FifoError:  # noqa: PL
     )
 
 
+def _permission(operation: str, message: str) -> str:
+    """Say how to get the permission for a call, which AWS denied with this message."""
+    if what := _FOR_ADMINISTRATORS.get(operation):
+        return _by_an_administrator(what)
+    # Most services name the permission; a few, and what an organisation forbids, do not.
+    missing = "that this names" if "perform: " in message else f"to call {operation}"
+    return (
+        f"ask for the permission {missing}; {command_line('policy deployer')} prints all that deploy takes,"
+        f" {command_line('policy operator')} and {command_line('policy monitor')} what the others do"
+    )
+
+
 class _Rule(NamedTuple):
     """How an error of botocore's reads: its class, the words before botocore's, and the next step.
 
     In ``words`` and ``hint``, ``{about}`` is what the call was about and ``{files}`` are the profiles' files;
-    ``_explain_failure`` has the others.
+    ``_explain_failure`` has the others. ``errors`` are the names of botocore's classes, since not every
+    version of botocore has all of them.
     """
 
     kind: type[FifoError]
     words: str
     hint: str
+    errors: str
 
 
-_PROFILE: Final = _Rule(UsageError, "{error}; looked in {files}", "list profiles with {profiles}")
-_REGION: Final = _Rule(
-    UsageError, "{error}", "check --region, region in [pipeline], $AWS_REGION and $AWS_DEFAULT_REGION"
-)
-_NO_REGION: Final = _Rule(
-    UsageError,
-    "no AWS region is set; looked in {files}",
-    "set region in [pipeline], $AWS_DEFAULT_REGION or --region",
-)
-_FILE: Final = _Rule(
-    UsageError,
-    "{error}",
-    "correct the file (the AWS CLI's guide has its format), or name another by $AWS_CONFIG_FILE or"
-    " $AWS_SHARED_CREDENTIALS_FILE",
-)
-_PROFILE_KEY: Final = _Rule(
-    UsageError,
-    "the AWS profile is not usable: {error}",
-    "correct it in {files}, or name another by --profile",
-)
-_SETTING: Final = _Rule(UsageError, "the AWS configuration is not usable{about}: {error}", "{settings}")
-_INSTALLATION: Final = _Rule(
-    UsageError,
-    "botocore cannot do this as it is installed{about}: {error}",
-    "install it again with `pip install --upgrade boto3`; look at $AWS_DATA_PATH",
-)
-_CREDENTIALS: Final = _Rule(AwsError, "no usable AWS credentials: {error}", "{login}")
-_NO_CREDENTIALS: Final = _Rule(
-    AwsError, "no usable AWS credentials: {error}; looked in the environment, {files}", "{login}"
-)
-_MFA: Final = _Rule(
-    UsageError,
-    "{error}",
-    "run it in a terminal, or sign in with {identity} first: what that keeps is used here",
-)
-_SIGN_IN: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "{login}")
-_LOGIN_SESSION: Final = _Rule(AwsError, "the AWS sign-in is not usable: {error}", "sign in with {sign_in}")
-_NETWORK: Final = _Rule(
+_CREDENTIALS: Final = _Rule(
     AwsError,
-    "AWS could not be reached{about}: {error}",
-    "check the network, --region and --endpoint-url, and {local}",
+    "no usable AWS credentials: {error}",
+    "{login}",
+    "CredentialRetrievalError MetadataRetrievalError UnknownCredentialError RefreshWithMFAUnsupportedError",
 )
-_BUSY: Final = _Rule(AwsError, "the call to AWS failed{about}: {error}", "wait a minute and run it again")
-_REFUSED: Final = _Rule(
-    UsageError,
-    "AWS's own checks refused the call{about}: {error}",
-    "correct what it names, in fifo.toml or on the command line",
+_LOGIN_SESSION: Final = _Rule(
+    AwsError, "the AWS sign-in is not usable: {error}", "sign in with {sign_in}", "LoginError"
 )
 _OTHER: Final = _Rule(
-    AwsError, "the call to AWS failed{about}: {error}", "run it again with -vv, which shows where"
-)
-# By name, since not every version of botocore has all of them. The nearest class in an error's ancestry wins.
-_RULES: Final[dict[str, _Rule]] = {
-    **dict.fromkeys(("ProfileNotFound",), _PROFILE),
-    **dict.fromkeys(("NoRegionError",), _NO_REGION),
-    **dict.fromkeys(("NoCredentialsError",), _NO_CREDENTIALS),
-    **dict.fromkeys(
-        (
-            "InvalidRegionError",
-            "UnknownRegionError",
-            "ServiceNotInRegionError",
-            "BaseEndpointResolverError",
-            "EndpointProviderError",
-            "InvalidHostLabelError",
-        ),
-        _REGION,
-    ),
-    **dict.fromkeys(("ConfigParseError", "ConfigNotFound"), _FILE),
-    **dict.fromkeys(
-        ("InvalidConfigError", "PartialCredentialsError", "CredentialProcessError"), _PROFILE_KEY
-    ),
-    **dict.fromkeys(
-        (
-            "InvalidRetryConfigurationError",
-            "InvalidSTSRegionalEndpointsConfigError",
-            "InvalidS3UsEast1RegionalEndpointConfigError",
-            "InvalidDefaultsMode",
-            "InvalidIMDSEndpointError",
-            "InvalidIMDSEndpointModeError",
-            "InvalidProxiesConfigError",
-            "InvalidEndpointDiscoveryConfigurationError",
-            "InvalidChecksumConfigError",
-            "InvalidEndpointConfigurationError",
-        ),
-        _SETTING,
-    ),
-    **dict.fromkeys(
-        (
-            "DataNotFoundError",
-            "ApiVersionNotFoundError",
-            "MissingDependencyException",
-            "UnknownSignatureVersionError",
-            "UnsupportedSignatureVersionError",
-            "UnsupportedServiceProtocolsError",
-            "UnknownServiceStyle",
-            "MD5UnavailableError",
-        ),
-        _INSTALLATION,
-    ),
-    **dict.fromkeys(
-        (
-            "CredentialRetrievalError",
-            "MetadataRetrievalError",
-            "UnknownCredentialError",
-            "RefreshWithMFAUnsupportedError",
-        ),
-        _CREDENTIALS,
-    ),
-    **dict.fromkeys(("MfaError",), _MFA),
-    **dict.fromkeys(
-        ("TokenRetrievalError", "UnknownTokenProviderError", "SSOError", "NoAuthTokenError"), _SIGN_IN
-    ),
-    **dict.fromkeys(("LoginError",), _LOGIN_SESSION),
-    **dict.fromkeys(
-        (
-            "ConnectionError",
-            "HTTPClientError",
-            "IncompleteReadError",
-            "ChecksumError",
-            "FlexibleChecksumError",
-        ),
-        _NETWORK,
-    ),
-    **dict.fromkeys(("CapacityNotAvailableError",), _BUSY),
-    **dict.fromkeys(
-        ("ParamValidationError", "ValidationError", "MissingParametersError", "UnseekableStreamError"),
-        _REFUSED,
-    ),
+    AwsError,
+    "the call to AWS failed{about}: {error}",
+    "run it again with -vv, which shows where",
     # What nothing here calls: waiters, paginators without a model, event streams, S3, stubs.
-    **dict.fromkeys(
-        (
-            "PaginationError",
-            "OperationNotPageableError",
-            "WaiterError",
-            "WaiterConfigError",
-            "InvalidExpressionError",
-            "UnknownClientMethodError",
-            "AwsChunkedWrapperError",
-            "InvalidDNSNameError",
-            "InvalidS3AddressingStyleError",
-            "UnsupportedS3ArnError",
-            "UnsupportedS3ControlArnError",
-            "UnsupportedS3ConfigurationError",
-            "UnsupportedS3AccesspointConfigurationError",
-            "UnsupportedS3ControlConfigurationError",
-            "UnsupportedOutpostResourceError",
-            "StubResponseError",
-        ),
-        _OTHER,
+    "PaginationError OperationNotPageableError WaiterError WaiterConfigError InvalidExpressionError"
+    " UnknownClientMethodError AwsChunkedWrapperError InvalidDNSNameError InvalidS3AddressingStyleError"
+    " UnsupportedS3ArnError UnsupportedS3ControlArnError UnsupportedS3ConfigurationError"
+    " UnsupportedS3AccesspointConfigurationError UnsupportedS3ControlConfigurationError"
+    " UnsupportedOutpostResourceError StubResponseError",
+)
+_RULES: Final = (
+    _Rule(UsageError, "{error}; looked in {files}", "list profiles with {profiles}", "ProfileNotFound"),
+    _Rule(
+        UsageError,
+        "no AWS region is set; looked in {files}",
+        "set region in [pipeline], $AWS_DEFAULT_REGION or --region",
+        "NoRegionError",
     ),
-}
+    _Rule(
+        UsageError,
+        "{error}",
+        "check --region, region in [pipeline], $AWS_REGION and $AWS_DEFAULT_REGION",
+        "InvalidRegionError UnknownRegionError ServiceNotInRegionError BaseEndpointResolverError"
+        " EndpointProviderError InvalidHostLabelError",
+    ),
+    _Rule(
+        UsageError,
+        "{error}",
+        "correct the file (the AWS CLI's guide has its format), or name another by $AWS_CONFIG_FILE or"
+        " $AWS_SHARED_CREDENTIALS_FILE",
+        "ConfigParseError ConfigNotFound",
+    ),
+    _Rule(
+        UsageError,
+        "the AWS profile is not usable: {error}",
+        "correct it in {files}, or name another by --profile",
+        "InvalidConfigError PartialCredentialsError CredentialProcessError",
+    ),
+    _Rule(
+        UsageError,
+        "the AWS configuration is not usable{about}: {error}",
+        "{settings}",
+        "InvalidRetryConfigurationError InvalidSTSRegionalEndpointsConfigError InvalidDefaultsMode"
+        " InvalidS3UsEast1RegionalEndpointConfigError InvalidIMDSEndpointError InvalidIMDSEndpointModeError"
+        " InvalidProxiesConfigError InvalidEndpointDiscoveryConfigurationError InvalidChecksumConfigError"
+        " InvalidEndpointConfigurationError",
+    ),
+    _Rule(
+        UsageError,
+        "botocore cannot do this as it is installed{about}: {error}",
+        "install it again with `pip install --upgrade boto3`; look at $AWS_DATA_PATH",
+        "DataNotFoundError ApiVersionNotFoundError MissingDependencyException UnknownServiceStyle"
+        " UnknownSignatureVersionError UnsupportedSignatureVersionError UnsupportedServiceProtocolsError"
+        " MD5UnavailableError",
+    ),
+    _Rule(
+        AwsError,
+        "no usable AWS credentials: {error}; looked in the environment, {files}",
+        "{login}",
+        "NoCredentialsError",
+    ),
+    _CREDENTIALS,
+    _Rule(
+        UsageError,
+        "{error}",
+        "run it in a terminal, or sign in with {identity} first: what that keeps is used here",
+        "MfaError",
+    ),
+    _Rule(
+        AwsError,
+        "the AWS sign-in is not usable: {error}",
+        "{login}",
+        "TokenRetrievalError UnknownTokenProviderError SSOError NoAuthTokenError",
+    ),
+    _LOGIN_SESSION,
+    _Rule(
+        AwsError,
+        "AWS could not be reached{about}: {error}",
+        "check the network, --region and --endpoint-url, and {local}",
+        "ConnectionError HTTPClientError IncompleteReadError ChecksumError FlexibleChecksumError",
+    ),
+    _Rule(
+        AwsError,
+        "the call to AWS failed{about}: {error}",
+        "wait a minute and run it again",
+        "CapacityNotAvailableError",
+    ),
+    _Rule(
+        UsageError,
+        "AWS's own checks refused the call{about}: {error}",
+        "correct what it names, in fifo.toml or on the command line",
+        "ParamValidationError ValidationError MissingParametersError UnseekableStreamError",
+    ),
+    _OTHER,
+)
+_BY_ERROR: Final = {name: rule for rule in _RULES for name in rule.errors.split()}
 
 
 # Where botocore's providers of credentials have theirs from; of the others it is the profile.
@@ -483,8 +475,8 @@ _WHERE: Final = {
 
 
 def rule_of(kind: type[BaseException]) -> _Rule | None:
-    """Return how errors of a class read; None for one that no rule names."""
-    return next((_RULES[base.__name__] for base in kind.__mro__ if base.__name__ in _RULES), None)
+    """Return how errors of a class read, by its nearest ancestor that a rule names; None without one."""
+    return next((_BY_ERROR[base.__name__] for base in kind.__mro__ if base.__name__ in _BY_ERROR), None)
 
 
 def _explain_failure(error: BotoCoreError, resource: str) -> FifoError:
@@ -561,7 +553,7 @@ def _explain_exchange(error: ClientError, whose: str, profile: str) -> FifoError
     if codes & _EXPIRED:
         return AwsError(message, hint=_login())
     if codes & _SKEWED:
-        return AwsError(message, hint="check this machine's clock and the secret key")
+        return AwsError(message, hint=_CLOCK)
     if "Role" in error.operation_name:
         return AwsError(
             message,

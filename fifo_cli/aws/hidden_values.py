@@ -26,15 +26,13 @@ def call_hiding(value: str, about: str, call: Callable[[], Answer]) -> Answer:
     failure: FifoError
     try:
         return call()
-    except ClientError as error:
-        if error_codes(error) & _TAKEN:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        if isinstance(error, ClientError) and error_codes(error) & _TAKEN:
             failure = CreatedMeanwhileError(
                 f"{about} was created by someone else just now", hint="run the command again to overwrite it"
             )
         else:
             failure = _without(value, explain(error, about), about)
-    except (BotoCoreError, ResponseParserError) as error:
-        failure = _without(value, explain(error, about), about)
     # Outside the handlers: raised inside, -vv would show AWS's own exception, which may quote the value.
     raise failure
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import calling, is_missing, unless_answered
+from fifo_cli.aws.resources.log_group import find_log_group
 from fifo_cli.errors import AwsError
 from fifo_cli.model.times import from_epoch_ms
 
@@ -27,6 +29,7 @@ MESSAGE_BYTES_MAX: Final = 256 * 1024 - _EVENT_BYTES
 # The log must not hold up what it shows.
 _READ_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 2
+_EXISTS: Final = frozenset({"ResourceAlreadyExistsException"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,8 @@ class LogStream:
         self._made = True
 
     def _make_stream(self) -> None:
-        try:
-            self._client.create_log_stream(logGroupName=self.group, logStreamName=self.name)
-        except ClientError as error:
-            if "ResourceAlreadyExistsException" not in error_codes(error):
-                raise
+        create = partial(self._client.create_log_stream, logGroupName=self.group, logStreamName=self.name)
+        unless_answered(_EXISTS, create)
 
 
 def _batches(lines: Sequence[Stamped]) -> Iterator[list[Stamped]]:
@@ -115,10 +115,7 @@ def holds_since(aws: Aws, group: str, *, now: datetime) -> datetime | None:
     That is its creation, or as far back as its retention goes.
     """
     with calling(f"log group {group}"):
-        pages = aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=group)
-        found = next(
-            (one for page in pages for one in page["logGroups"] if one["logGroupName"] == group), None
-        )
+        found = find_log_group(aws.client("logs"), group)
     if found is None:
         return None
     created = from_epoch_ms(found.get("creationTime", 0))

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, is_missing
+from fifo_cli.aws.errors import MISSING, calling
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
@@ -81,18 +79,10 @@ def _pages(aws: Aws, group: str, *, start: int, pattern: str, prefix: str) -> It
         query["filterPattern"] = pattern
     if prefix:
         query["logStreamNamePrefix"] = prefix
-    pages = iter(aws.client("logs").get_paginator("filter_log_events").paginate(**query))
-    while True:
-        with calling(f"log group {group}"):
-            try:
-                page = next(pages, None)
-            except ClientError as error:
-                if is_missing(error):
-                    raise MissingLogGroup(group) from None
-                raise
-        if page is None:
-            return
-        yield [_event(event) for event in page["events"]]
+    pages = aws.client("logs").get_paginator("filter_log_events").paginate(**query)
+    with calling(f"log group {group}", dict.fromkeys(MISSING, MissingLogGroup)):
+        for page in pages:
+            yield [_event(event) for event in page["events"]]
 
 
 def _event(event: FilteredLogEventTypeDef) -> LogEvent:

@@ -9,24 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, error_codes
+from fifo_cli.aws.errors import calling
 from fifo_cli.aws.session import Aws
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-
-# What services answer that do not know the call, or not for this kind of queue.
-_UNKNOWN: Final = frozenset(
-    {
-        "InvalidAction",
-        "UnsupportedOperation",
-        "AWS.SimpleQueueService.UnsupportedOperation",
-        "UnknownOperationException",
-        "NotImplemented",
-    }
-)
 
 # "The upper limit is 10" (API reference, ListMessageMoveTasks); there are no further pages.
 _LISTED_AT_MOST: Final = 10
@@ -34,6 +21,19 @@ _LISTED_AT_MOST: Final = 10
 
 class UnknownCallError(Exception):
     """The service knows no message move tasks."""
+
+
+# What services answer that do not know the call, or not for this kind of queue.
+_UNKNOWN: Final = dict.fromkeys(
+    (
+        "InvalidAction",
+        "UnsupportedOperation",
+        "AWS.SimpleQueueService.UnsupportedOperation",
+        "UnknownOperationException",
+        "NotImplemented",
+    ),
+    UnknownCallError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +72,16 @@ class MoveTasks:
         It is asked once: where an answer is lost, a second call might start a second task.
         Raises UnknownCallError if the service has no such call.
         """
-        with calling(self._name):
-            try:
-                answer = self._aws.client("sqs", attempts=1).start_message_move_task(
-                    SourceArn=self.source_arn, DestinationArn=target_arn
-                )
-            except ClientError as error:
-                _raise_if_unknown(error)
-                raise
+        with calling(self._name, _UNKNOWN):
+            answer = self._aws.client("sqs", attempts=1).start_message_move_task(
+                SourceArn=self.source_arn, DestinationArn=target_arn
+            )
         return answer["TaskHandle"]
 
     def recent(self) -> list[MoveTask]:
         """Return the tasks started last, the newest first; raises UnknownCallError where there are none."""
-        with calling(self._name):
-            try:
-                answer = self._sqs.list_message_move_tasks(
-                    SourceArn=self.source_arn, MaxResults=_LISTED_AT_MOST
-                )
-            except ClientError as error:
-                _raise_if_unknown(error)
-                raise
+        with calling(self._name, _UNKNOWN):
+            answer = self._sqs.list_message_move_tasks(SourceArn=self.source_arn, MaxResults=_LISTED_AT_MOST)
         found = [
             MoveTask(
                 status=task.get("Status", "RUNNING"),
@@ -110,8 +100,3 @@ class MoveTasks:
         """Cancel a running task; what it has moved stays moved, and a few more may follow."""
         with calling(self._name):
             self._sqs.cancel_message_move_task(TaskHandle=handle)
-
-
-def _raise_if_unknown(error: ClientError) -> None:
-    if error_codes(error) & _UNKNOWN:
-        raise UnknownCallError from error

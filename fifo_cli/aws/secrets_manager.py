@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import calling, error_codes, unless_missing
 from fifo_cli.aws.hidden_values import call_hiding
 
 if TYPE_CHECKING:
@@ -48,12 +48,10 @@ class SecretValue:
 def get_secret(aws: Aws, secret_id: str) -> SecretFacts | None:
     """Return what is known of a secret, by its name or ARN; None if it does not exist."""
     with calling(f"secret {secret_id}"):
-        try:
-            found = aws.client("secretsmanager").describe_secret(SecretId=secret_id)
-        except ClientError as error:
-            if is_missing(error):
-                return None
-            raise
+        describe = aws.client("secretsmanager").describe_secret
+        found = unless_missing(lambda: describe(SecretId=secret_id))
+    if found is None:
+        return None
     stages = found.get("VersionIdsToStages", {})
     current = next((version for version, names in stages.items() if _CURRENT in names), None)
     modified_at = found.get("LastChangedDate") or found.get("CreatedDate")

@@ -8,8 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
-from fifo_cli.aws.errors import calling
-from fifo_cli.aws.resources.gateway import unless_missing
+from fifo_cli.aws.errors import calling, unless_missing
 from fifo_cli.model.health import Polling, ScheduleState
 from fifo_cli.model.names import LIVE_ALIAS
 

@@ -116,12 +116,8 @@ class Account:
                 sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
             elif kind == "table":
                 self.aws.client("dynamodb").delete_table(TableName=name)
-            elif kind == "log-group":
-                account_resources.delete_log_group(self.aws, name)
-            elif kind == "parameter":
-                account_resources.delete_parameter(self.aws, name)
             else:
-                account_resources.delete_policy(self.aws, name)
+                account_resources.delete(self.aws, kind, name)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from fifo_cli.aws.errors import unless_missing
 from fifo_cli.aws.resources.function import READY_LIMIT, passing_refusal, version_properties, wait_ready
 from fifo_cli.aws.resources.function_versions import UNPUBLISHED, VersionAdmin
-from fifo_cli.aws.resources.gateway import Gateway, Waiter, unless_missing
+from fifo_cli.aws.resources.gateway import Gateway, Waiter
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Warned
 from fifo_cli.model.resources import Found, Resource

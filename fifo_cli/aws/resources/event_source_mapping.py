@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from fifo_cli.aws.errors import calling
+from fifo_cli.aws.errors import calling, unless_missing
 from fifo_cli.aws.resources.function import passing_refusal
-from fifo_cli.aws.resources.gateway import Pending, TriggerGateway, Waiter, unless_missing
+from fifo_cli.aws.resources.gateway import Pending, TriggerGateway, Waiter
 from fifo_cli.aws.resources.table import stream_arn
 from fifo_cli.errors import AwsError
 from fifo_cli.invocation import command_line

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import DENIED, calling, error_codes, message_of
-from fifo_cli.aws.resources.gateway import unless_missing
+from fifo_cli.aws.errors import DENIED, calling, error_codes, message_of, unless_answered, unless_missing
 from fifo_cli.errors import AwsError
 from fifo_cli.model.urls import host_of, is_this_machine
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-_EXISTS: Final = "ResourceConflictException"
+_EXISTS: Final = frozenset({"ResourceConflictException"})
 # What Lambda's setting that blocks public access answers with (AddPermission).
 _FORBIDDEN: Final = DENIED | {"PublicPolicyException"}
 # A URL takes both since October 2025; the second lets nobody invoke the function but through the URL (Lambda
@@ -44,8 +44,9 @@ class FunctionUrlAdmin:
         with calling(f"the URL of function {function}"):
             try:
                 url = self._create(function)
-                for permission in _PERMISSIONS:
-                    self._allow(function, permission)
+                for one in _PERMISSIONS:
+                    allow = partial(self.client.add_permission, FunctionName=function, Principal="*", **one)
+                    unless_answered(_EXISTS, allow)
             except ClientError as error:
                 if not error_codes(error) & _FORBIDDEN:
                     raise
@@ -58,21 +59,9 @@ class FunctionUrlAdmin:
             unless_missing(lambda: self.client.delete_function_url_config(FunctionName=function))
 
     def _create(self, function: str) -> str:
-        try:
-            return self.client.create_function_url_config(FunctionName=function, AuthType="NONE")[
-                "FunctionUrl"
-            ]
-        except ClientError as error:
-            if _EXISTS not in error_codes(error):
-                raise
-        return self.client.get_function_url_config(FunctionName=function)["FunctionUrl"]
-
-    def _allow(self, function: str, permission: dict[str, Any]) -> None:
-        try:
-            self.client.add_permission(FunctionName=function, Principal="*", **permission)
-        except ClientError as error:
-            if _EXISTS not in error_codes(error):
-                raise
+        create = partial(self.client.create_function_url_config, FunctionName=function, AuthType="NONE")
+        made = unless_answered(_EXISTS, create)
+        return (made or self.client.get_function_url_config(FunctionName=function))["FunctionUrl"]
 
     def _reachable(self, url: str) -> str:
         endpoint, host = self.client.meta.endpoint_url, host_of(url)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import MISSING, calling, unless_answered
 from fifo_cli.aws.resources.function import version_properties
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.invocation import command_line
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda.type_defs import FunctionConfigurationTypeDef
 
 UNPUBLISHED: Final = "$LATEST"
+# It is gone already, or another alias points to it.
+_NOT_DELETED: Final = MISSING | {"ResourceConflictException"}
 # What differs between the two functions of one deploy.
 _OWN: Final = frozenset({"handler", "role", "logging", "environment"})
 
@@ -77,11 +78,8 @@ class VersionAdmin:
     def delete(self, function: str, number: int) -> None:
         """Delete a version, unless it is gone or another alias points to it."""
         with calling(f"version {number} of {function}"):
-            try:
-                self.client.delete_function(FunctionName=function, Qualifier=str(number))
-            except ClientError as error:
-                if not is_missing(error) and "ResourceConflictException" not in error_codes(error):
-                    raise
+            delete = partial(self.client.delete_function, FunctionName=function, Qualifier=str(number))
+            unless_answered(_NOT_DELETED, delete)
 
 
 def _content(configuration: FunctionConfigurationTypeDef) -> dict[str, Any]:

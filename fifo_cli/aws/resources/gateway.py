@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes, is_missing
+from fifo_cli.aws.errors import calling, error_codes, unless_missing
 from fifo_cli.aws.retries import growing_pause
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Listener, Waiting, silent
@@ -166,16 +166,6 @@ class Waiter:
                 return Pending(reason)
 
         return self.until(attempt, name=name, limit=limit)
-
-
-def unless_missing(call: Callable[[], T]) -> T | None:
-    """Return a call's answer, or None if AWS says that what it is about does not exist."""
-    try:
-        return call()
-    except ClientError as error:
-        if is_missing(error):
-            return None
-        raise
 
 
 def tag_list(tags: Mapping[str, str]) -> list[Any]:

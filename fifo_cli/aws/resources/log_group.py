@@ -10,6 +10,7 @@ from fifo_cli.model.resources import Found, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_logs.type_defs import LogGroupTypeDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,7 @@ class LogGroupAdmin(Gateway):
 
     def _read(self, name: str) -> Found | None:
         """Return a log group; its ARN and how many ``bytes`` it stores are facts."""
-        pages = self.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
-        group = next(
-            (one for page in pages for one in page["logGroups"] if one["logGroupName"] == name), None
-        )
+        group = find_log_group(self.logs, name)
         if group is None:
             return None
         # Tags hang on the ARN without the ":*" that stands for its streams.
@@ -49,3 +47,9 @@ class LogGroupAdmin(Gateway):
     def _retain(self, wanted: Resource) -> None:
         days = wanted.properties["retention_days"]
         self.logs.put_retention_policy(logGroupName=wanted.name, retentionInDays=days)
+
+
+def find_log_group(logs: CloudWatchLogsClient, name: str) -> LogGroupTypeDef | None:
+    """Return the log group of exactly this name, which CloudWatch Logs lists by its beginning."""
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    return next((one for page in pages for one in page["logGroups"] if one["logGroupName"] == name), None)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from fifo_cli.aws.resources.gateway import Gateway, tag_list, tag_map, unless_missing
+from fifo_cli.aws.errors import unless_missing
+from fifo_cli.aws.resources.gateway import Gateway, tag_list, tag_map
 from fifo_cli.aws.resources.network_interface import NetworkInterfaces
 from fifo_cli.model.resources import Found, Resource, makes_interfaces, stamped
 

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import MISSING, calling, error_codes, message_of
-from fifo_cli.aws.resources.gateway import (
-    TriggerGateway,
-    Waiter,
-    tag_list,
-    tag_map,
-    unless_missing,
-)
+from fifo_cli.aws.errors import MISSING, calling, error_codes, message_of, unless_missing
+from fifo_cli.aws.resources.gateway import TriggerGateway, Waiter, tag_list, tag_map
 from fifo_cli.aws.retries import is_concurrent
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import LIVE_ALIAS, PIPELINE_TAG
@@ -80,15 +74,16 @@ class RuleAdmin(TriggerGateway):
 
     def _create(self, wanted: Resource) -> None:
         """Create a rule, let it invoke the worker, and point it there."""
-        arn = self._put(wanted, enabled=wanted.enabled)
+        tags = tag_list(stamped(wanted.tags))
+        arn = self._put(wanted.name, wanted.properties, enabled=wanted.enabled, Tags=tags)
         self._permit(wanted.name, arn)
         self._put_target(wanted)
 
     def _update(self, wanted: Resource, found: Found, changed: frozenset[str]) -> None:
         """Set what differs; a disabled rule stays so, since State is always sent."""
-        name, arn = wanted.name, found.facts["arn"]
+        name, arn, tags = wanted.name, found.facts["arn"], tag_list(stamped(wanted.tags))
         if changed & {"expression", "pattern"}:
-            self._put(wanted, enabled=found.facts["enabled"])
+            self._put(name, wanted.properties, enabled=found.facts["enabled"], Tags=tags)
         if "permission" in changed:
             if found.facts["has_statement"]:
                 self._forbid(name)
@@ -96,23 +91,18 @@ class RuleAdmin(TriggerGateway):
         if "targets" in changed:
             self._put_target(wanted)
             self._remove_targets(name, [one for one in found.facts["target_ids"] if one != TARGET_ID])
-        self.events.tag_resource(ResourceARN=arn, Tags=tag_list(stamped(wanted.tags)))
+        self.events.tag_resource(ResourceARN=arn, Tags=tags)
 
     def _switch(self, found: Found, *, enabled: bool) -> None:
         change = self.events.enable_rule if enabled else self.events.disable_rule
         change(Name=found.name)
 
     def rewrite(self, found: Found, *, enabled: bool) -> None:
-        """Enable or disable a rule by PutRule, which forgets what is left out."""
+        """Enable or disable a rule by PutRule."""
         pattern = found.properties["pattern"]
         with calling(f"{self.title} {found.name}"):
-            self.events.put_rule(
-                Name=found.name,
-                ScheduleExpression=found.properties["expression"],
-                State="ENABLED" if enabled else "DISABLED",
-                Description=f"Starts {self.worker}",
-                **({"EventPattern": pattern} if pattern else {}),
-            )
+            kept = {"EventPattern": pattern} if pattern else {}
+            self._put(found.name, found.properties, enabled=enabled, **kept)
 
     def _delete(self, found: Found) -> None:
         """Delete a rule: its targets first, as EventBridge demands.
@@ -123,14 +113,14 @@ class RuleAdmin(TriggerGateway):
         self._remove_targets(found.name, found.facts["target_ids"])
         self.events.delete_rule(Name=found.name)
 
-    def _put(self, wanted: Resource, *, enabled: bool) -> str:
-        """Write the rule; PutRule forgets what is left out, and ignores the tags of an existing rule."""
+    def _put(self, name: str, properties: Properties, *, enabled: bool, **more: Any) -> str:
+        """Write a rule; PutRule forgets what is left out, and ignores the tags of an existing rule."""
         return self.events.put_rule(
-            Name=wanted.name,
-            ScheduleExpression=wanted.properties["expression"],
+            Name=name,
+            ScheduleExpression=properties["expression"],
             State="ENABLED" if enabled else "DISABLED",
             Description=f"Starts {self.worker}",
-            Tags=tag_list(stamped(wanted.tags)),
+            **more,
         )["RuleArn"]
 
     def _put_target(self, wanted: Resource) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.errors import calling, error_codes
-from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, tag_list, tag_map, unless_missing
+from fifo_cli.aws.errors import calling, error_codes, unless_missing
+from fifo_cli.aws.resources.gateway import Gateway, Pending, Waiter, tag_list, tag_map
 from fifo_cli.model.names import ADOPTED_TAG, PIPELINE_TAG
 from fifo_cli.model.resources import Found, Resource, stamped
 

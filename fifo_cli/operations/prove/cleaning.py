@@ -27,13 +27,6 @@ from fifo_cli.operations.prove.run_folder import run_folder
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
-# What `destroy` does not delete: not the pipeline's, or what Lambda made again.
-_BY_HAND: Final[Mapping[str, Callable[[Aws, str], None]]] = {
-    "event-source-mapping": lambda aws, name: account_resources.delete_mapping(aws, name.rpartition(" ")[2]),
-    "parameter": account_resources.delete_parameter,
-    "policy": account_resources.delete_policy,
-    "log-group": account_resources.delete_log_group,
-}
 # The command that lists what may not be listed, then those that delete one; what has other steps before it is
 # left to the document of the service.
 _COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -119,7 +112,7 @@ class Cleaner:
         history = Names(name).operations_log if reasons else ""
         reasons |= DeployedReceiver(self.aws, name, self.listener).remove()
         for one in search(self.aws, name).found:
-            if one.resource.type in _BY_HAND and one.resource.name != history:
+            if one.resource.type in account_resources.DELETABLE and one.resource.name != history:
                 reasons |= self._by_hand(one)
         after = self._after_a_while(name)
         stays = {one.resource: one.unread or "AWS still shows it" for one in _not_anothers(after)}
@@ -161,7 +154,7 @@ class Cleaner:
         if not one.is_the_runs and not lambdas:
             return {}
         try:
-            _BY_HAND[one.resource.type](self.aws, one.resource.name)
+            account_resources.delete(self.aws, one.resource.type, one.resource.name)
         except FifoError as error:
             return {one.resource: error.message}
         return {}
