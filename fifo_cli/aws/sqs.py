@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.consistency import is_one_server
-from fifo_cli.aws.errors import THROTTLED, calling, error_codes, explain
+from fifo_cli.aws.errors import THROTTLED, calling, error_codes, unless_answered
+from fifo_cli.aws.foreign_responses import served_at
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import FifoError
 from fifo_cli.handlers.batch_answer import read_batch
@@ -146,17 +147,18 @@ class Queue:
             answer = self._sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])
         return answer["Attributes"]["QueueArn"]
 
+    @cached_property
+    def tags(self) -> QueueTags:
+        """The queue's tags."""
+        return QueueTags(self._aws, self)
+
     def dead_letter_sources(self) -> list[str]:
         """Return the names of the queues whose dead-letter queue this is; none if the call is unknown."""
-        try:
-            pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
-            return sorted(url.rpartition("/")[2] for page in pages for url in page.get("queueUrls", []))
-        except BotoCoreError as error:
-            raise explain(error, self.name) from error
-        except ClientError as error:
-            if "InvalidAction" in error_codes(error):  # the embedded stack does not know the call
-                return []
-            raise explain(error, self.name) from error
+        pages = self._sqs.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=self.url)
+        with calling(self.name):
+            # The embedded stack does not know the call.
+            answer = unless_answered({"InvalidAction"}, pages.build_full_result)
+        return sorted(url.rpartition("/")[2] for url in answer.get("queueUrls", [])) if answer else []
 
     def counts(self) -> Counted:
         """Ask for the approximate counts, and the receives that the redrive policy allows."""
@@ -321,6 +323,47 @@ class Queue:
         ]
         answer = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
         return _rejected(answer, len(outgoing), lambda entry, n: _shows_body(entry, outgoing[n]))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A queue's tags as they were at ``at``, by the service's clock."""
+
+    tags: Mapping[str, str]
+    at: datetime
+
+
+class QueueTags:
+    """The tags of one queue."""
+
+    def __init__(self, aws: Aws, queue: Queue) -> None:
+        self._aws = aws
+        self.queue = queue
+
+    @property
+    def settles(self) -> float:
+        """In how many seconds what another wrote at the same time shows."""
+        return self._aws.delays.tag
+
+    @property
+    def _sqs(self) -> SQSClient:
+        return self._aws.client("sqs")
+
+    def read(self) -> Seen:
+        """Return all tags."""
+        with calling(self.queue.name):
+            answer = self._sqs.list_queue_tags(QueueUrl=self.queue.url)
+        return Seen(answer.get("Tags") or {}, served_at(answer["ResponseMetadata"]))
+
+    def write(self, tag: str, value: str) -> None:
+        """Set one tag."""
+        with calling(self.queue.name):
+            self._sqs.tag_queue(QueueUrl=self.queue.url, Tags={tag: value})
+
+    def remove(self, tag: str) -> None:
+        """Take one tag away, if it is there."""
+        with calling(self.queue.name):
+            self._sqs.untag_queue(QueueUrl=self.queue.url, TagKeys=[tag])
 
 
 def _in_batches(

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Final
 from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.aws.resources.log_group import LogGroupAdmin
 from fifo_cli.aws.sqs import Queue
@@ -111,7 +110,7 @@ class History:
     ) -> None:
         self._aws = aws
         self._settings = settings
-        self._names = Names(settings.pipeline.name)
+        self._names = settings.names
         self._invocation = invocation
         self._listener = listener
         self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -262,7 +261,7 @@ class History:
     def _make_group(self) -> None:
         """Make the log group, if the pipeline exists here: a wrong region or profile leaves nothing."""
         if not self._makes_group:
-            main = QueueTags(self._aws, Queue(self._aws, self._names, "main"))
+            main = Queue(self._aws, self._names, "main").tags
             if DELETED_TAG in main.read().tags:
                 raise NotDeployedError(f"{main.queue.name} is being deleted", hint="wait for it to end")
         admin = LogGroupAdmin(self._aws.client("logs"))

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fifo_cli.aws.queue_tags import QueueTags
+from fifo_cli.aws.sqs import QueueTags
 from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.local import process
 from fifo_cli.local import stack as embedded
@@ -336,7 +335,7 @@ def test_two_operators(shop: Shop) -> None:
         shop.payments.answer = refuse(422, ids[4])
         shop.tick()
         shop.healed()
-        with maintenance(QueueTags(shop.aws, Queue(shop.aws, shop.project.names, "main")), "redrive"):
+        with maintenance(Queue(shop.aws, shop.project.names, "main").tags, "redrive"):
             on_call.type("fifo-cli status", exits=1, advises="wait for it to finish")
             on_call.type("fifo-cli redrive", exits=75, advises="wait until it is done")
         on_call.meanwhile(
@@ -367,7 +366,7 @@ def test_a_redrive_was_killed(shop: Shop) -> None:
         shop.tick()
         shop.healed()
         shop.order(12, "ada", "bob", "zoë")
-        tags = QueueTags(shop.aws, Queue(shop.aws, shop.project.names, "main"))
+        tags = Queue(shop.aws, shop.project.names, "main").tags
         redrive = shop.project.start("redrive", "--in-order", "--yes")
         wait_until(lambda: RESTORE_TAG in tags.read().tags)
         redrive.interrupt(signal.SIGKILL)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import QueueTags
 from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Event
 from fifo_cli.local.receiver import Receiver

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.model.times import iso
@@ -130,7 +129,7 @@ def test_an_unfinished_restore_is_reported_with_the_command_that_finishes_it(lin
 
 def test_maintenance_is_reported_with_who_does_what_since_when(line: Pipeline) -> None:
     queue = Queue(line.aws, Names(line.name), "main")
-    with maintenance(QueueTags(line.aws, queue), "redrive"):
+    with maintenance(queue.tags, "redrive"):
         ran = line.local("status")
         document = line.local("status", "-o", "json").json()
 

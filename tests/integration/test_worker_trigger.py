@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import BusyError, ExitCode, UsageError
@@ -288,7 +287,7 @@ def test_a_deploy_that_leaves_the_trigger_alone_goes_on_beside_a_move_and_not_be
 ) -> None:
     bed.deploy({**RULES, "functions": {"memory": 200}})
     bed.deploy(RULES)
-    tags = QueueTags(bed.aws, Queue(bed.aws, bed.names, "main"))
+    tags = Queue(bed.aws, bed.names, "main").tags
     for what, memory in (("deploy", 300), ("load", 400)):
         bed.wants({**RULES, "functions": {"memory": memory}})
         with maintenance(tags, what):

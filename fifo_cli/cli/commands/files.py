@@ -22,8 +22,7 @@ from fifo_cli.model.times import iso
 from fifo_cli.render.text import count
 
 if TYPE_CHECKING:
-    from fifo_cli.aws.queue_tags import QueueTags
-    from fifo_cli.aws.sqs import Queue
+    from fifo_cli.aws.sqs import Queue, QueueTags
     from fifo_cli.operations.maintenance_lock import MaintenanceLock
     from fifo_cli.operations.queues.dump import DumpPreview
     from fifo_cli.operations.queues.load import Checked, Lines, LoadResult
@@ -338,10 +337,9 @@ def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[Mainten
 
 
 def _tags(cli: Cli) -> QueueTags:
-    from fifo_cli.aws.queue_tags import QueueTags
     from fifo_cli.aws.sqs import Queue
 
-    return QueueTags(cli.aws, Queue(cli.aws, cli.names, "main"))
+    return Queue(cli.aws, cli.names, "main").tags
 
 
 def _owner(cli: Cli, source: Queue) -> str:

@@ -166,14 +166,15 @@ def check_value(settings: Settings, name: str, value: str, most: int, kind: str)
             f"the value for {name} cannot go into the header {', '.join(placed)}: {fault}; nothing was set",
             hint="give the bare key, on one line; one line break at its end is taken off",
         )
-    for auth, place, template in _places(settings, name):
-        if fault := _auth_fault(auth, place, template, {name: value}):
+    places = _places(settings, name)
+    for auth, place, template in places:
+        if fault := _auth_fault(auth, place, template, name, value):
             raise UsageError(
                 f"the value for {name} cannot be {place} of [api] auth: {fault}; nothing was set",
                 hint="give it as the API's owner wrote it; one line break at its end is taken off",
             )
     if len(value) < SECRET_MIN:
-        public = _PUBLIC.intersection(place for _, place, _ in _places(settings, name))
+        public = _PUBLIC.intersection(place for _, place, _ in places)
         raise UsageError(
             f"the value for {name} has fewer than {SECRET_MIN} characters: it could not be kept out of logs;"
             " nothing was set",
@@ -193,14 +194,13 @@ def _places(settings: Settings, name: str) -> list[tuple[AuthTable, str, str]]:
     ]
 
 
-def _auth_fault(auth: AuthTable, place: str, template: str, values: Mapping[str, str]) -> str | None:
+def _auth_fault(auth: AuthTable, place: str, template: str, name: str, value: str) -> str | None:
     """Say why a key cannot stand there; of a text with several, the others are not known."""
-    (value,) = values.values()
     if fault := value_fault(place, value):
         return fault
-    if set(placeholders(template)) - set(values):
+    if set(placeholders(template)) != {name}:
         return None
-    return text_fault(auth.type, place, filled(template, values), time.time())
+    return text_fault(auth.type, place, filled(template, {name: value}), time.time())
 
 
 def _set_parameter(aws: Aws, settings: Settings, name: str, value: str, tags: Mapping[str, str]) -> None:
@@ -242,7 +242,7 @@ def _set_secret(aws: Aws, name: str, secret: Secret, value: str, tags: Mapping[s
             hint="correct the ARN, or name the secret by its name: then it is made",
         )
     text = value if secret.field is None else exact_json.dumps({secret.field: value})
-    _check_secret_size(secret.id, text)
+    _check_size(f"secret {secret.id} with this value", text, SECRET_VALUE_BYTES_MAX, "a secret")
     if found is None:
         try:
             create_secret(aws, secret.id, text, tags=tags)
@@ -281,17 +281,13 @@ def _set_field(aws: Aws, name: str, secret_id: str, key: str, value: str) -> Non
                 hint=ANOTHER_SECRET,
             )
         text = exact_json.dumps({**fields, key: value})
-        _check_secret_size(secret_id, text)
+        _check_size(f"secret {secret_id} with this value", text, SECRET_VALUE_BYTES_MAX, "a secret")
         if replace_value(aws, secret_id, text, replaces=current.version):
             return
     raise AwsError(
         f"secret {secret_id} is being changed by others again and again; {name} was not set",
         hint="run the command again when they are done",
     )
-
-
-def _check_secret_size(secret_id: str, text: str) -> None:
-    _check_size(f"secret {secret_id} with this value", text, SECRET_VALUE_BYTES_MAX, "a secret")
 
 
 def _check_size(what: str, value: str, most: int, kind: str) -> None:

@@ -54,7 +54,7 @@ class Work:
 
     command: str
     listener: Listener
-    halt: threading.Event
+    halt: threading.Event = field(default_factory=threading.Event)
     done: list[Change] = field(default_factory=list)
 
     def carry_out(self, levels: Sequence[Sequence[Change]], make: Callable[[Change], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,7 +51,6 @@ def deploy(
     dry_run: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
 ) -> DeployResult:
     """Make AWS match fifo.toml and return what was changed, and where things are.
 
@@ -62,20 +60,17 @@ def deploy(
     starts the worker.
     """
     listener = one_at_a_time(listener)
-    work = Work("deploy", listener, threading.Event())
-    waiter = Waiter(listener, sleep_unless(work.halt.is_set, sleep), clock)
+    work = Work("deploy", listener)
+    waiter = Waiter(listener, sleep_unless(work.halt.is_set, sleep))
     prepared = prepare(aws, project, adopt=adopt, build=not dry_run, waiter=waiter)
     found = prepared.found
     if prepared.plan.changes and not dry_run:
         confirm(prepared.plan)
-        settings, planned = project.settings, len(prepared.plan.changes)
-        with (
-            one_switch_at_a_time(aws, prepared, settings, waiter),
-            saying_what_rests(prepared, settings, listener),
-        ):
-            work.beforehand(lambda: stop_old_trigger(prepared, settings, waiter, aws.delays), planned)
-            apply(prepared, settings.pipeline.name, adopt=adopt, work=work)
-            work.afterwards(lambda: end_switch(prepared, settings))
+        planned = len(prepared.plan.changes)
+        with one_switch_at_a_time(aws, prepared, waiter), saying_what_rests(prepared, listener):
+            work.beforehand(lambda: stop_old_trigger(prepared, waiter, aws.delays), planned)
+            apply(prepared, adopt=adopt, work=work)
+            work.afterwards(lambda: end_switch(prepared))
         found = work.afterwards(lambda: wait_until_shown(prepared, aws.delays, waiter))
     return DeployResult(prepared.plan, outputs(aws, project.settings, found, now=datetime.now(UTC)))
 
@@ -87,13 +82,13 @@ def levels(changes: Sequence[Change], wanted: Iterable[Resource]) -> list[list[C
     return in_levels(changes, lambda change: last if change.action == "delete" else depth[change.key])
 
 
-def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None:
+def apply(prepared: Prepared, *, adopt: bool, work: Work) -> None:
     """Carry out a plan; raises AwsError, saying what was done, if a change failed."""
     wanted = {one.key: one for one in prepared.wanted}
-    polled = mapping_key(Names(pipeline))
+    names = prepared.settings.names
 
     def make(change: Change) -> None:
-        if change.key == polled and change.key in wanted:
+        if change.key == mapping_key(names) and change.key in wanted:
             check_live_code(prepared, change.name)
         gate, resource = prepared.gates.by_kind[change.kind], wanted.get(change.key)
         if resource is None:
@@ -104,7 +99,7 @@ def apply(prepared: Prepared, pipeline: str, *, adopt: bool, work: Work) -> None
             try:
                 gate.create(resource)
             except AlreadyExists:
-                _converge(resource, gate, pipeline, adopt=adopt)
+                _converge(resource, gate, names.pipeline, adopt=adopt)
 
     work.carry_out(levels(prepared.plan.changes, prepared.wanted), make)
 

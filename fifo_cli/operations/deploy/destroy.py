@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
@@ -48,7 +47,6 @@ def destroy(
     dry_run: bool = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Plan:
     """Delete a pipeline's resources except the kinds to ``keep``, and return what was deleted.
 
@@ -58,8 +56,8 @@ def destroy(
     failed; the next run completes the work.
     """
     listener = one_at_a_time(listener)
-    work = Work("destroy", listener, threading.Event())
-    gates = gateways(aws, settings, waiter=Waiter(listener, sleep_unless(work.halt.is_set, sleep), clock))
+    work = Work("destroy", listener)
+    gates = gateways(aws, settings, waiter=Waiter(listener, sleep_unless(work.halt.is_set, sleep)))
     # Only names, tags and the order are of use here, so no code is built.
     wanted = wanted_resources(
         settings, aws.place, dict.fromkeys(FUNCTION_ROLES, ""), reserve_concurrency=False

@@ -16,7 +16,7 @@ from fifo_cli.errors import ConfigError, UsageError
 from fifo_cli.events import Finished, Listener, Started, silent
 from fifo_cli.model import limits
 from fifo_cli.model.code_changes import SETTINGS_FILE, NewCode, top_of
-from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
+from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole
 from fifo_cli.model.results import Fields, Result, named
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.builtin_libraries import built_in_files, bundled_files
@@ -72,8 +72,8 @@ def build_zips(
     files clash with ours or the zip is too large, UsageError if a requirement cannot be found, and, without
     ``build``, NotBuiltError if requirements may have to be built from source.
     """
-    name = project.settings.pipeline.name
-    listener(Started("build", "zip", name))
+    names = project.settings.names
+    listener(Started("build", "zip", names.pipeline))
     content = _collected(project, here=here, build=build, listener=listener)
     size = sum(map(len, content.files.values()))
     if size > limits.UNZIPPED_BYTES_MAX:
@@ -89,8 +89,7 @@ def build_zips(
             hint=_LEAVE_OUT,
         )
     digest = hashlib.sha256(data)
-    listener(Finished("build", "zip", name, f"{len(data):,} bytes"))
-    names = Names(name)
+    listener(Finished("build", "zip", names.pipeline, f"{len(data):,} bytes"))
     code = base64.b64encode(digest.digest()).decode()
     return tuple(
         Zip(names.function(role), role, data, digest.hexdigest(), code, content) for role in FUNCTION_ROLES

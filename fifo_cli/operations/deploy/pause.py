@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import Waiter
-from fifo_cli.aws.sqs import Queue
+from fifo_cli.aws.sqs import Queue, QueueTags
 from fifo_cli.aws.triggers import get_reserved_concurrency
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
@@ -72,8 +71,6 @@ def pause(
     wait: bool | Literal["until visible"] = False,
     listener: Listener = silent,
     sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PauseState:
     """Stop a function, or both; with ``wait``, return when what was in flight is done.
 
@@ -81,15 +78,15 @@ def pause(
     past which the result is not ``at_rest``; "until visible" waits for the pauses of groups that failed, too.
     ``sleep`` may raise Interrupted. Raises NotDeployedError if there is nothing to pause.
     """
-    waiter = Waiter(listener, sleep, clock)
+    waiter = Waiter(listener, sleep)
     gates = gateways(aws, settings, waiter=waiter)
     with naming_place(aws):
         present = named_triggers(gates, settings)
         triggers = _triggers(gates, settings, present)
         if "worker" in _roles(part):
-            _forget_change(QueueTags(aws, Queue(aws, settings.names, "main")))
+            _forget_change(Queue(aws, settings.names, "main").tags)
         state = _switch(gates, triggers, part, listener, enabled=False)
-    _warn(settings, part, listener, now())
+    _warn(settings, part, listener)
     if "worker" in _roles(part):
         state = _unless_others_start_it(state, other_starters(settings, present), listener)
     if not wait:
@@ -124,9 +121,6 @@ def resume(
     *,
     finishes_restore: bool = False,
     listener: Listener = silent,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> PauseState:
     """Start a function, or both, again.
 
@@ -134,15 +128,14 @@ def resume(
     unfinished (except for ``finishes_restore``): main lacks the heads of its groups, and what the enqueuer
     added would come before them.
     """
-    gates = gateways(aws, settings, waiter=Waiter(listener, sleep, clock))
-    tags = QueueTags(aws, Queue(aws, settings.names, "main"))
+    gates = gateways(aws, settings, waiter=Waiter(listener))
+    tags = Queue(aws, settings.names, "main").tags
     with naming_place(aws):
         if not finishes_restore:
             refuse_while_unfinished(tags)
         triggers = _triggers(gates, settings, named_triggers(gates, settings))
-        resumed = partial(_note_resume, tags, now)
         triggers = {**triggers, "worker": wanted_triggers(triggers["worker"], settings)}
-        state = _switch(gates, triggers, part, listener, enabled=True, resumed=resumed)
+        state = _switch(gates, triggers, part, listener, enabled=True, resumed=partial(_note_resume, tags))
     for role in _roles(part):
         state = _unless_stopped(state, aws, settings, role, listener)
     return state
@@ -174,10 +167,10 @@ def _unless_stopped(
     return replace(state, enqueuer="paused", as_asked=False)
 
 
-def _note_resume(tags: QueueTags, now: Callable[[], datetime]) -> None:
+def _note_resume(tags: QueueTags) -> None:
     """Let ``status`` and ``check`` know that no run was due before, if the caller may write tags."""
     with contextlib.suppress(FifoError):
-        tags.write(RESUMED_TAG, iso(now()))
+        tags.write(RESUMED_TAG, iso(datetime.now(UTC)))
 
 
 def _forget_change(tags: QueueTags) -> None:
@@ -255,9 +248,9 @@ def _switch(
     return PauseState(states["enqueuer"], states["worker"])
 
 
-def _warn(settings: Settings, part: Part, listener: Listener, now: datetime) -> None:
+def _warn(settings: Settings, part: Part, listener: Listener) -> None:
     if "enqueuer" in _roles(part):
-        until = iso(now + STREAM_RETENTION)
+        until = iso(datetime.now(UTC) + STREAM_RETENTION)
         listener(
             Warned(f"{STREAM_FORGETS}: resume the enqueuer before {until}, or what was written first is lost")
         )

@@ -56,18 +56,23 @@ if TYPE_CHECKING:
 class Prepared:
     """A plan and all it takes to carry it out."""
 
+    settings: Settings
     plan: Plan
     wanted: tuple[Resource, ...]
     found: Mapping[Key, Found]
     gates: Gateways
     switch: TriggerSwitch | None = None
 
+    @property
+    def main(self) -> Found | None:
+        """The queue that the worker delivers from, if it exists."""
+        return self.found.get(("queue", self.settings.names.main))
+
 
 def plan(
     aws: Aws,
     project: Project,
     *,
-    adopt: bool = False,
     check: bool = False,
     whole_diff: bool = False,
     listener: Listener = silent,
@@ -77,7 +82,7 @@ def plan(
     ``whole_diff``: all of what changes in the user's files, not only the first lines of each. Raises
     UsageError if deploy would refuse.
     """
-    prepared = prepare(aws, project, adopt=adopt, build=False, waiter=Waiter(listener), whole_diff=whole_diff)
+    prepared = prepare(aws, project, adopt=False, build=False, waiter=Waiter(listener), whole_diff=whole_diff)
     return replace(prepared.plan, check=check)
 
 
@@ -125,7 +130,7 @@ def prepare(
     made = replace(made, warnings=(*made.warnings, *warnings), losses=(*made.losses, *began.losses))
     for text in made.warnings:
         waiter.listener(Warned(text))
-    return Prepared(made, wanted, found, gates, switch)
+    return Prepared(settings, made, wanted, found, gates, switch)
 
 
 def _without_deleted(found: Mapping[Key, Found], listener: Listener) -> dict[Key, Found]:

@@ -22,7 +22,7 @@ from fifo_cli.aws.resources.table import TableAdmin
 from fifo_cli.aws.retries import announce_retries
 from fifo_cli.errors import FifoError, NotDeployedError
 from fifo_cli.events import Listener, Waiting, Warned
-from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES, Names
+from fifo_cli.model.names import ALARM_ROLES, FUNCTION_ROLES
 from fifo_cli.model.planning import is_surplus
 from fifo_cli.model.resources import Found, Key, Kind, may_have_schedules
 from fifo_cli.model.worker_trigger import mapping_key, scheduler_timezone
@@ -61,12 +61,9 @@ class Gateways:
 
     def trigger(self, found: Found) -> TriggerGateway:
         """Return the gateway of what starts a function: of an event source mapping, a rule or a schedule."""
-        triggers: dict[Kind, TriggerGateway] = {
-            "event-source-mapping": self.mappings,
-            "rule": self.rules,
-            "schedule": self.schedules,
-        }
-        return triggers[found.kind]
+        gate = self.by_kind[found.kind]
+        assert isinstance(gate, TriggerGateway)
+        return gate
 
 
 def gateways(
@@ -133,7 +130,7 @@ def observe_pipeline(gates: Gateways, settings: Settings, keys: Sequence[Key]) -
     What is beyond the wanted ones is found by its name; whose it is, its tag shows.
     """
     pipeline = settings.pipeline.name
-    candidates = [Names(pipeline).alarm(role) for role in ALARM_ROLES]
+    candidates = [settings.names.alarm(role) for role in ALARM_ROLES]
     gathered = read_all(
         {
             "resources": partial(observe, gates, keys),

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.function_versions import VersionAdmin
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.aws.triggers import is_mapping_enabled
@@ -90,7 +89,7 @@ def rollback(
     if moves and not dry_run:
         confirm(result)
         with suppress(NotDeployedError):  # without main nothing is delivered
-            refuse_beside(QueueTags(aws, Queue(aws, names, "main")), "deploy")
+            refuse_beside(Queue(aws, names, "main").tags, "deploy")
         _make(admin, moves, listener)
     return result
 

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, BusyError
@@ -34,12 +33,9 @@ from fifo_cli.operations.deploy.remote_state import observe, worker_triggers
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fifo_cli.aws.consistency import ConsistencyDelays
     from fifo_cli.aws.session import Aws
-    from fifo_cli.model.resources import Found, Key
-    from fifo_cli.model.settings import Settings
+    from fifo_cli.model.resources import Found
     from fifo_cli.operations.deploy.plan import Prepared
 
 
@@ -47,27 +43,28 @@ _DEPLOY: Final = "deploy"
 
 
 @contextmanager
-def one_switch_at_a_time(aws: Aws, prepared: Prepared, settings: Settings, waiter: Waiter) -> Iterator[None]:
+def one_switch_at_a_time(aws: Aws, prepared: Prepared, waiter: Waiter) -> Iterator[None]:
     """Hold the maintenance lock while the block changes what starts the worker.
 
     Raises BusyError, nothing touched, if another holds it, or has changed what starts the worker since the
     plan. A deploy that leaves that alone takes no lock, as it may go on beside a move: it only looks.
     """
-    if ("queue", settings.names.main) not in prepared.found:
+    if prepared.main is None:
         yield  # there is nothing to lock, and nothing that could be delivered
         return
-    tags = QueueTags(aws, Queue(aws, settings.names, "main"))
+    tags = Queue(aws, prepared.settings.names, "main").tags
     if prepared.switch is None:
         refuse_beside(tags, _DEPLOY)
         yield
         return
     with maintenance(tags, _DEPLOY, force=None, listener=waiter.listener, sleep=waiter.sleep):
-        _refuse_changed(prepared, settings)
+        _refuse_changed(prepared)
         yield
 
 
-def _refuse_changed(prepared: Prepared, settings: Settings) -> None:
+def _refuse_changed(prepared: Prepared) -> None:
     """Raise BusyError if the switch to make is not the planned one any more."""
+    settings = prepared.settings
     found = observe(prepared.gates, [("queue", settings.names.main)])
     found |= {one.key: one for one in worker_triggers(prepared.gates, settings)}
     now, planned = find_switch(settings, found), prepared.switch
@@ -78,15 +75,12 @@ def _refuse_changed(prepared: Prepared, settings: Settings) -> None:
         )
 
 
-def stop_old_trigger(
-    prepared: Prepared, settings: Settings, waiter: Waiter, delays: ConsistencyDelays
-) -> None:
+def stop_old_trigger(prepared: Prepared, waiter: Waiter, delays: ConsistencyDelays) -> None:
     """Disable what starts the worker until now, and wait until the last run has ended.
 
     Without main there is nothing to deliver, and nowhere to put the mark: then it is only deleted, last.
     """
-    switch, gates, listener = prepared.switch, prepared.gates, waiter.listener
-    main = prepared.found.get(("queue", settings.names.main))
+    switch, gates, main, listener = prepared.switch, prepared.gates, prepared.main, waiter.listener
     if switch is None or not switch.running or main is None:
         return
     if not switch.resumed:
@@ -97,12 +91,12 @@ def stop_old_trigger(
             gates.trigger(one).rewrite(one, enabled=False)
             listener(Finished("pause", one.kind, one.name))
     if switch.waits:
-        times = _run_times(prepared.found, settings)
-        wait_for_worker(gates, settings.names, switch.old, times, waiter, delays, since=waiter.clock())
+        names, times = prepared.settings.names, _run_times(prepared, main)
+        wait_for_worker(gates, names, switch.old, times, waiter, delays, since=waiter.clock())
 
 
 @contextmanager
-def saying_what_rests(prepared: Prepared, settings: Settings, listener: Listener) -> Iterator[None]:
+def saying_what_rests(prepared: Prepared, listener: Listener) -> Iterator[None]:
     """Where the change is cut off, say that nothing starts the worker, which the changes made do not show."""
     try:
         yield
@@ -110,15 +104,14 @@ def saying_what_rests(prepared: Prepared, settings: Settings, listener: Listener
         if prepared.switch is not None and prepared.switch.waits:
             again = command_line("deploy")
             text = f"nothing may start the worker until {again} is run again: messages wait in"
-            listener(Warned(f"{text} {settings.names.main}"))
+            listener(Warned(f"{text} {prepared.settings.names.main}"))
         raise
 
 
-def end_switch(prepared: Prepared, settings: Settings) -> None:
+def end_switch(prepared: Prepared) -> None:
     """Take the mark from main: the new trigger starts the worker, and the old one is gone."""
-    main = prepared.found.get(("queue", settings.names.main))
-    if prepared.switch is not None and prepared.switch.running and main is not None:
-        prepared.gates.queues.untag(main, SWITCH_TAG)
+    if prepared.switch is not None and prepared.switch.running and prepared.main is not None:
+        prepared.gates.queues.untag(prepared.main, SWITCH_TAG)
 
 
 def check_live_code(prepared: Prepared, worker: str) -> None:
@@ -136,10 +129,10 @@ def check_live_code(prepared: Prepared, worker: str) -> None:
         )
 
 
-def _run_times(found: Mapping[Key, Found], settings: Settings) -> RunTimes:
+def _run_times(prepared: Prepared, main: Found) -> RunTimes:
     """Return the times of the runs until now, which were deployed with other settings, perhaps."""
-    function = found.get(("function", settings.names.function("worker")))
-    main = found.get(("queue", settings.names.main))
+    settings = prepared.settings
+    function = prepared.found.get(("function", settings.names.function("worker")))
     timeout = timedelta(seconds=function.properties["timeout"]) if function else settings.functions.timeout
-    hidden = timedelta(seconds=main.properties["visibility_timeout"]) if main else timedelta(0)
+    hidden = timedelta(seconds=main.properties["visibility_timeout"])
     return RunTimes(timeout, max(hidden, longest_pause(settings)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fifo_cli.aws.queue_tags import Seen
+from fifo_cli.aws.sqs import Seen
 from fifo_cli.model.health import Maintenance, UnfinishedRestore
 from fifo_cli.model.names import RESUMED_TAG
 from fifo_cli.model.times import parse_instant

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.aws.triggers import get_polling, get_reserved_concurrency, get_trigger, is_mapping_enabled
@@ -69,7 +68,7 @@ def slow_questions(aws: Aws, settings: Settings, names: Names, now: datetime) ->
     """Return what is to be asked once a minute at most: metrics are no newer, and cost."""
     return {
         _METRICS: partial(get_latest, aws, _metric_names(names), now=now),
-        _tags(names): QueueTags(aws, Queue(aws, names, "main")).read,
+        _tags(names): Queue(aws, names, "main").tags.read,
         **{_trigger(key): partial(get_trigger, aws, key) for key in trigger_keys(settings)},
         _mapping(names): partial(is_mapping_enabled, aws, names.function("enqueuer")),
         **{

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.receiver_protocol import Temper
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
@@ -208,7 +207,7 @@ def _half_done(stage: Stage) -> str | None:
 
 
 def _tags_of_main(stage: Stage) -> Mapping[str, str]:
-    return QueueTags(stage.aws, Queue(stage.aws, stage.names, "main")).read().tags
+    return Queue(stage.aws, stage.names, "main").tags.read().tags
 
 
 def _park_by_api(stage: Stage, batch: Batch, poison: tuple[str, ...]) -> None:

@@ -15,7 +15,6 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import calling, explain
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AbandonedError, AwsError, FifoError, UsageError
@@ -151,7 +150,7 @@ def drain_here(
     """
     names = project.settings.names
     main, dlq = Queue(aws, names, "main"), Queue(aws, names, "dlq")
-    refuse_while_unfinished(QueueTags(aws, main))
+    refuse_while_unfinished(main.tags)
     urls = {"main": main.url, "dlq": dlq.url}
     facts = runtime.from_document(runtime_settings(project.settings))
     keys = keys_of(facts.parameters, aws.client)
@@ -206,7 +205,7 @@ def drain_by_function(
     """Invoke the worker, again and again until the count is reached or a run delivers nothing more."""
     names = project.settings.names
     main = Queue(aws, names, "main")
-    refuse_while_unfinished(QueueTags(aws, main))
+    refuse_while_unfinished(main.tags)
     announce = _announcer(listener, _total(main, options))
     outcomes: list[Outcome] = []
     failure: FifoError | None = None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.events import Listener, silent
@@ -121,7 +120,7 @@ class Dump:
         self, target: DumpFile | DumpStream, max_rate: float | None, stopped: Callable[[], bool]
     ) -> DumpResult:
         # AWS's clock, not this machine's: what comes in from now on is left for the next dump.
-        began = QueueTags(self.aws, self.queue).read().at
+        began = self.queue.tags.read().at
         total = self.queue.counts().total
         source = QueueSource(self.queue, expected=total, listener=self.listener)
         exclusions = Exclusions(began, self.owner_arn)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.identifiers import sqs_id
@@ -67,13 +66,13 @@ class Park(PipelineQueues):
         Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
         """
         if not force:
-            refuse_while_unfinished(QueueTags(self.aws, self.main))
+            refuse_while_unfinished(self.main.tags)
         notes, warnings = self._shortfall(0)
         return ParkResult((), notes=notes, warnings=warnings)
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> ParkResult:
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
-        with maintenance(QueueTags(self.aws, self.main), "park", force=force, listener=self.listener):
+        with maintenance(self.main.tags, "park", force=force, listener=self.listener):
             packed: dict[str, Message] = {}
             parked: list[Message] = []
             selection = MessageFilter(group=self.group)

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Final
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import PipelineQueues
 from fifo_cli.errors import AwsError, ExitCode, UsageError
 from fifo_cli.events import Listener, silent
@@ -197,7 +196,7 @@ class Redrive(PipelineQueues):
         Raises BusyError if an in-order redrive is unfinished: the messages are elsewhere then.
         """
         if not force:
-            refuse_while_unfinished(QueueTags(self.aws, self.main))
+            refuse_while_unfinished(self.main.tags)
         return RedriveResult("client", 0, 0, 0, 0, warnings=self._not_found(self.options.ids, ()))
 
     def perform(self, *, force: bool = False, stopped: Callable[[], bool] = lambda: False) -> RedriveResult:
@@ -206,7 +205,7 @@ class Redrive(PipelineQueues):
         What AWS refuses on the way is in the result, with what was moved until then.
         """
         self._check_engine()
-        tags = QueueTags(self.aws, self.main)
+        tags = self.main.tags
         with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
             counting = pool.submit(self._count)  # while the lock is acquired
             with maintenance(tags, "redrive", confirm=False, force=force, listener=self.listener) as lock:

@@ -22,8 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from fifo_cli.aws.queue_tags import QueueTags
-from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue
+from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue, QueueTags
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.invocation import command_line
@@ -195,7 +194,7 @@ class RestoreOrder(PipelineQueues):
 
         Raises BusyError or UsageError with nothing touched, and UnfinishedError if it stopped halfway.
         """
-        tags = QueueTags(self.aws, self.main)
+        tags = self.main.tags
         with maintenance(
             tags,
             "redrive-in-order",
@@ -219,7 +218,7 @@ class RestoreOrder(PipelineQueues):
 
     def nothing(self) -> RestoreOrderResult | None:
         """Return the result if nothing is there to put in order; None if there may be."""
-        if RESTORE_TAG in QueueTags(self.aws, self.main).read().tags:
+        if RESTORE_TAG in self.main.tags.read().tags:
             return None
         if any(count_waiting(queue) for queue in (self.main, self.dlq, self.hold)):
             return None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import NotDeployedError, UsageError
@@ -123,7 +122,7 @@ def known_rules(aws: Aws, settings: Settings, code_folders: Callable[[], Iterabl
     main = Queue(aws, settings.names, "main")
     start = None
     with contextlib.suppress(NotDeployedError):
-        start = QueueTags(aws, main).read().tags.get(START_TAG)
+        start = main.tags.read().tags.get(START_TAG)
     try:
         return KnownRules(message_rules(settings, code_folders(), start=start))
     except UsageError as error:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
@@ -353,7 +352,7 @@ class Replay:
         """Send what is to be sent. Raises BusyError if another maintenance operation holds the pipeline."""
         if self.has_nothing(work):
             return self.untouched(work)
-        tags = QueueTags(self.aws, self.main)
+        tags = self.main.tags
         with (
             maintenance(tags, "replay", force=force, listener=self.listener),
             contextlib.ExitStack() as stack,

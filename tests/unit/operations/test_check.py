@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import Seen
 from fifo_cli.errors import AwsError
 from fifo_cli.model.health import Measurements, Polling, Problem, ScheduleState, State
 from fifo_cli.model.names import Names

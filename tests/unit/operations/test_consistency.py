@@ -58,11 +58,12 @@ class Bench:
 
     def prepare(self, wanted: Resource = MAIN) -> Prepared:
         found = _without_deleted(observe(self.gates, [wanted.key]), self.events.append)
-        return Prepared(make_plan([wanted], found, pipeline="orders"), (wanted,), found, self.gates)
+        plan = make_plan([wanted], found, pipeline="orders")
+        return Prepared(settings_with(), plan, (wanted,), found, self.gates)
 
     def deploy(self, wanted: Resource = MAIN) -> dict[Key, Found]:
         prepared = self.prepare(wanted)
-        apply(prepared, "orders", adopt=False, work=Work("deploy", self.events.append, threading.Event()))
+        apply(prepared, adopt=False, work=Work("deploy", self.events.append, threading.Event()))
         return dict(wait_until_shown(prepared, self.delays, self.waiter))
 
     def destroy(self) -> int:

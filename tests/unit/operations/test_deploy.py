@@ -16,12 +16,16 @@ from fifo_cli.events import Event, Finished, Noted, Started
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.planning import Change, make_plan
 from fifo_cli.model.resources import Found, Key, Kind, Resource
+from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.apply import Work
 from fifo_cli.operations.deploy.deploy import apply, levels
 from fifo_cli.operations.deploy.plan import Prepared
 from fifo_cli.operations.deploy.remote_state import Gateways
 
 TAGS = {PIPELINE_TAG: "orders"}
+SETTINGS = Settings(
+    pipeline=Pipeline(name="orders"), table=Table(name="orders"), api=(Api(url="https://api.example.com"),)
+)
 
 
 def wanted(kind: Kind, name: str, *needs: Key) -> Resource:
@@ -82,8 +86,8 @@ class World:
         unused: Any = None
         gateway: Any = self
         gates = Gateways(dict.fromkeys(get_args(Kind), gateway), *[unused] * 7)
-        prepared = Prepared(plan, resources, found, gates)
-        apply(prepared, "orders", adopt=adopt, work=Work("deploy", events.append, self.halt))
+        prepared = Prepared(SETTINGS, plan, resources, found, gates)
+        apply(prepared, adopt=adopt, work=Work("deploy", events.append, self.halt))
         return events
 
 

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fifo_cli.aws.consistency import AT_ONCE, LATE, ConsistencyDelays
-from fifo_cli.aws.queue_tags import QueueTags
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import BusyError, ExitCode, FifoError, UsageError
 from fifo_cli.model.names import FunctionRole, Names
@@ -342,7 +341,7 @@ def test_while_restoring_order_is_unfinished_other_moves_are_refused_and_say_how
     bench.service.rule = forward_all
     del bench.service.tags[MAINTENANCE_TAG]
     aws: Any = FakeAws(bench.service)
-    tags = QueueTags(aws, Queue(aws, NAMES, "main"))
+    tags = Queue(aws, NAMES, "main").tags
     with (
         pytest.raises(BusyError) as caught,
         maintenance(tags, "dump", sleep=bench.clock.sleep),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
@@ -20,7 +18,7 @@ def test_restoring_order_resumes_by_itself_and_passes_on_no_warning_of_what_a_lo
     heard: list[Event] = []
     pause = PipelinePause(Aws(Target(local=True)), settings, heard.append)
 
-    _warn(settings, "all", pause._pass_on, datetime.now(UTC))
+    _warn(settings, "all", pause._pass_on)
     pause._pass_on(Warned("nothing of it has settled"))
 
     assert [type(event) for event in heard] == [Noted, Warned]

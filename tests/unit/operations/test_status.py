@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from fifo_cli.aws.queue_tags import Seen
 from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.sqs import Seen
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.health import ScheduleState
