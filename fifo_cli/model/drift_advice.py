@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from fifo_cli.invocation import command_line
 from fifo_cli.model.by_hand import end_other
 from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
-from fifo_cli.model.health import Problem, rough
+from fifo_cli.model.health import Problem
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
 from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
+from fifo_cli.model.times import rough
 from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.model.worker_trigger import MAPPING, mapping_key, trigger_of
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from fifo_cli.model.results import INTERNAL, OPTIONAL, Fields, named
+from fifo_cli.model.times import rough
 
 if TYPE_CHECKING:
     from fifo_cli.model.queue_counts import Counted
@@ -23,7 +23,6 @@ QueueKind = Literal["main", "dlq", "hold", "stream_failures"]
 TriggerState = Literal["running", "paused", "stopped", "missing"]
 # What may be held up: the messages of main, or the records of the stream.
 Flow = Literal["messages", "records"]
-_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +152,3 @@ def by_badness(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def count_messages(number: int) -> str:
     return f"{number:,} message{'' if number == 1 else 's'}"
-
-
-def rough(duration: timedelta) -> str:
-    """Write a duration in its two largest units: 2d 3h, 5m 10s."""
-    seconds = max(0, int(duration.total_seconds()))
-    for (size, unit), (smaller, smaller_unit) in pairwise(_UNITS):
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size}{unit}" + (f" {rest}{smaller_unit}" if rest else "")
-    return f"{seconds}s"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 _DURATION = re.compile(r"([0-9]{1,9})(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 DURATION_PATTERN = r"^[0-9]{1,9}[smhd]$"
 
 
@@ -25,9 +26,19 @@ def parse_duration(text: str) -> timedelta:
 def format_duration(value: timedelta) -> str:
     """Write a duration in the largest unit that holds it exactly: 7d, 36h, 90s."""
     seconds = int(value.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+    for unit, size in _SECONDS.items():
         if seconds and seconds % size == 0:
             return f"{seconds // size}{unit}"
+    return "0s"
+
+
+def rough(duration: timedelta) -> str:
+    """Write a duration in its two largest units: 2d 3h, 5m 10s."""
+    seconds = max(0, int(duration.total_seconds()))
+    for (unit, size), (smaller_unit, smaller) in pairwise(_SECONDS.items()):
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size}{unit}" + (f" {rest}{smaller_unit}" if rest else "")
     return f"{seconds}s"
 
 

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fifo_cli.invocation import PROGRAM, command_line, typed_before
-from fifo_cli.model.health import Problem, rough
+from fifo_cli.model.health import Problem
 from fifo_cli.model.history_events import Operation, short_who
+from fifo_cli.model.times import rough
 
 # A command's lock is over so long after it was renewed last. Until then a killed command's is reported.
 LOCK_LIFETIME: Final = timedelta(seconds=60)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.health import rough
-from fifo_cli.model.times import iso
+from fifo_cli.model.times import iso, rough
 from fifo_cli.render.text import count, printable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import to_json_value
-from fifo_cli.model.times import format_duration
+from fifo_cli.model.times import rough
 from fifo_cli.render.text import count, fit, paint, printable, short_id, table
 
 if TYPE_CHECKING:
@@ -25,16 +25,9 @@ _SUMS_SHOWN: Final = 20
 
 
 def depth_table(
-    queues: Iterable[tuple[str, Counted | str]],
-    *,
-    width: int | None,
-    name: Callable[[str], str] = str,
-    age: Callable[[timedelta], str] = format_duration,
+    queues: Iterable[tuple[str, Counted | str]], *, width: int | None, name: Callable[[str], str] = str
 ) -> str:
-    """One line a queue: its role and counts, or only its name if they are not known.
-
-    ``name`` and ``age`` write a queue's name and the age of its oldest message.
-    """
+    """One line a queue: its role and counts, or its name if they are not known; ``name`` shows its name."""
     rows = [
         (role.replace("_", " "), name(one), None, None, None, None)
         if isinstance(one, str)
@@ -44,7 +37,7 @@ def depth_table(
             one.visible,
             one.in_flight,
             one.delayed,
-            None if one.oldest_age is None else age(timedelta(seconds=one.oldest_age)),
+            None if one.oldest_age is None else rough(timedelta(seconds=one.oldest_age)),
         )
         for role, one in queues
     ]
@@ -132,13 +125,7 @@ def _value(message: Message, name: str) -> str:
 
 
 def _ago(then: datetime | None, now: datetime) -> str:
-    if then is None:
-        return "?"
-    seconds = max(0, int((now - then).total_seconds()))
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    return "?" if then is None else rough(now - then)
 
 
 def drain_table(result: DrainResult, *, width: int | None, dry_run: bool, every: bool = False) -> str:

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.health import TriggerState, rough
+from fifo_cli.model.health import TriggerState
 from fifo_cli.model.history_events import short_who
 from fifo_cli.model.schedules import zone_of
-from fifo_cli.model.times import iso
+from fifo_cli.model.times import iso, rough
 from fifo_cli.render.advice import advice_lines
 from fifo_cli.render.pauses import next_call, pause_lines
 from fifo_cli.render.plan import value_text
@@ -82,7 +82,7 @@ class _Screen:
     def numbers(self) -> Iterator[str]:
         """Yield what the verdict rests on, no line wider than the terminal."""
         queues = self._result.queues.items()
-        yield from depth_table(queues, width=self._width, name=self._short, age=rough).splitlines()
+        yield from depth_table(queues, width=self._width, name=self._short).splitlines()
         yield ""
         yield from self._labelled("enqueuer", self._enqueuer())
         yield from self._labelled("worker", self._worker())

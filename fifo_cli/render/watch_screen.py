@@ -10,8 +10,9 @@ from rich.text import Text
 
 from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
-from fifo_cli.model.health import Measurements, rough, worst
+from fifo_cli.model.health import Measurements, worst
 from fifo_cli.model.schedules import zone_of
+from fifo_cli.model.times import rough
 from fifo_cli.model.watch_state import Sample, WatchState
 from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.render.pauses import next_call

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fifo_cli.handlers.run_report import Outcome
+from fifo_cli.model.queue_counts import Counted
 from fifo_cli.operations.queues.drain import DrainResult
-from fifo_cli.render.queue_tables import drain_left, drain_table
+from fifo_cli.render.queue_tables import depth_table, drain_left, drain_table
 
 
 def test_what_a_drain_was_not_given_is_said_with_why_and_what_to_do() -> None:
@@ -32,6 +33,15 @@ def test_where_nothing_is_in_flight_only_what_failed_is_before_them() -> None:
         == "3 messages more left in the queue that SQS did not give out: behind one that stayed in its group"
     )
     assert next_step.startswith("next: correct what fails, then run it again")
+
+
+def test_the_age_of_the_oldest_is_written_as_people_read_it() -> None:
+    queues = [("main", Counted("q.fifo", 1, 0, 0, 5025)), ("stream_failures", "q-failures")]
+    lines = depth_table(queues, width=None).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["main", "q.fifo", "1", "0", "0", "1h", "23m"],
+        ["stream", "failures", "q-failures", *"----"],
+    ]
 
 
 def drained(*outcomes: tuple[str, str | None]) -> DrainResult:
