@@ -26,13 +26,13 @@ from fifo_cli.model.health import (
     TriggerState,
     by_badness,
     count_messages,
-    rough,
     worst,
 )
 from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.next_runs import reckon_next_runs
 from fifo_cli.model.stuck_advice import Around, breaker_problem, stuck_problems
+from fifo_cli.model.times import rough
 from fifo_cli.model.trigger_switch import BEGUN
 from fifo_cli.model.worker_log import Batch, Batches, Runs, Stuck, WorkerRun
 from fifo_cli.model.worker_trigger import disabled_schedules, main_visibility_timeout

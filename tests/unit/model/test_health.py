@@ -19,11 +19,11 @@ from fifo_cli.model.health import (
     TriggerState,
     Unavailable,
     UnfinishedRestore,
-    rough,
     worst,
 )
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Check, Settings
+from fifo_cli.model.times import rough
 from tests.unit.model.test_stuck_advice import NOW, SETTINGS
 
 CHECK = Check(depth=(10, 100), age=(timedelta(minutes=15), timedelta(hours=1)), dlq=(1, 5))
