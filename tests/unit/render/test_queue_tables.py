@@ -36,8 +36,11 @@ def test_where_nothing_is_in_flight_only_what_failed_is_before_them() -> None:
 
 
 def test_the_age_of_the_oldest_is_written_as_people_read_it() -> None:
-    queues = [("main", Counted("q.fifo", 1, 0, 0, 5025)), ("stream_failures", "q-failures")]
-    lines = depth_table(queues, width=None).splitlines()
+    queues: dict[str, Counted | str] = {
+        "main": Counted("q.fifo", 1, 0, 0, 5025),
+        "stream_failures": "q-failures",
+    }
+    lines = depth_table(queues.items(), width=None).splitlines()
     assert [line.split() for line in lines[1:]] == [
         ["main", "q.fifo", "1", "0", "0", "1h", "23m"],
         ["stream", "failures", "q-failures", *"----"],
