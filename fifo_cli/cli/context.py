@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
     from fifo_cli.aws.consistency import ConsistencyDelays
     from fifo_cli.aws.session import Aws, Target
+    from fifo_cli.aws.sqs import Queue
     from fifo_cli.cli.signals import Signals
     from fifo_cli.events import Listener
     from fifo_cli.handlers.records import Rules
-    from fifo_cli.model.names import Names
+    from fifo_cli.model.names import Names, QueueRole
     from fifo_cli.model.results import Document, Result, WorkResult
     from fifo_cli.model.settings import CodeRole, Project, Settings
     from fifo_cli.operations.history import History, Note
@@ -83,6 +84,11 @@ class Cli:
         from fifo_cli.aws.session import Aws
 
         return Aws(self._target(self.options.region), delays=self.delays)
+
+    def queue(self, role: QueueRole) -> Queue:
+        from fifo_cli.aws.sqs import Queue
+
+        return Queue(self.aws, self.names, role)
 
     @cached_property
     def history(self) -> History:

@@ -40,9 +40,7 @@ def mention_pauses(cli: Cli, *, left: int = 0, running: bool = True) -> Sequence
 
 
 def _in_flight(cli: Cli) -> int:
-    from fifo_cli.aws.sqs import Queue
-
-    return Queue(cli.aws, cli.names, "main").counts().in_flight
+    return cli.queue("main").counts().in_flight
 
 
 def is_hidden(cli: Cli, group: str | None) -> bool:

@@ -61,7 +61,6 @@ def dump(
     file exists, they are added to it. If it is interrupted, run it again. With --move into a pipe, what the
     pipe's reader drops is lost.
     """
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
     from fifo_cli.operations.transfer.message_files import check_dump, check_new_file, keeps_what_it_gets
     from fifo_cli.render.files import dump_preview, dump_text
@@ -75,7 +74,7 @@ def dump(
     path = _path(file)
     if path is not None:
         (check_dump if move else check_new_file)(path)
-    source = Queue(cli.aws, cli.names, queue)
+    source = cli.queue(queue)
     stream = None if path or dry_run else _stdout()
     if move and stream is not None and not keeps_what_it_gets(stream):
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
@@ -139,12 +138,11 @@ def load(
     """
     from datetime import UTC, datetime
 
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.load import LoadPreview, check, load, open_lines, preview
     from fifo_cli.operations.queues.load_progress import check_checkpoint
     from fifo_cli.render.files import load_preview, load_text
 
-    target = Queue(cli.aws, cli.names, queue)
+    target = cli.queue(queue)
     path = _path(file)
     if path is None and not (dry_run or cli.options.yes):
         raise UsageError("stdin holds the lines, so nobody can be asked", hint="go ahead with --yes")
@@ -253,7 +251,6 @@ def purge(
     It takes all messages of the queue; it cannot choose some. The backup is a file as `dump` writes it; if
     it exists, they are added to it. `load` sends them again.
     """
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.operations.queues.dump import Dump
     from fifo_cli.operations.queues.purge import (
         PurgePreview,
@@ -268,7 +265,7 @@ def purge(
 
     if backup is not None and no_backup:
         raise UsageError("--backup and --no-backup contradict each other", hint="leave one of them out")
-    source = Queue(cli.aws, cli.names, queue)
+    source = cli.queue(queue)
     default = cli.project.folder / f"{cli.names.pipeline}-{queue}.backup.jsonl"
     path = None if no_backup else default if backup is None else _path(backup)
     if backup == _STDIO:
@@ -337,16 +334,12 @@ def _held(cli: Cli, what: str, *, force: bool) -> AbstractContextManager[Mainten
 
 
 def _tags(cli: Cli) -> QueueTags:
-    from fifo_cli.aws.sqs import Queue
-
-    return Queue(cli.aws, cli.names, "main").tags
+    return cli.queue("main").tags
 
 
 def _owner(cli: Cli, source: Queue) -> str:
     """Return whose dead letters are ours, if the queue is one that others may share."""
-    from fifo_cli.aws.sqs import Queue
-
-    return Queue(cli.aws, cli.names, "main").arn if source.role == "dlq" else ""
+    return cli.queue("main").arn if source.role == "dlq" else ""
 
 
 def _beware(source: Queue) -> str:

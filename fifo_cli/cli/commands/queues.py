@@ -129,7 +129,6 @@ def peek(
 
     SQS counts a look as a receive and gives out at most the first ten messages of a group.
     """
-    from fifo_cli.aws.sqs import Queue
     from fifo_cli.model.group_names import named_group
     from fifo_cli.operations.queues.order_labels import real_group
     from fifo_cli.operations.queues.peek import peek
@@ -137,7 +136,7 @@ def peek(
     from fifo_cli.render.queue_tables import peek_table, summary_table
 
     check_expression("--filter", filter_)
-    target = Queue(cli.aws, cli.names, queue)
+    target = cli.queue(queue)
     if summary:
         sums = summarise(target, count=count, group=group, expression=filter_, force=force)
         if sums.missed is not None:
