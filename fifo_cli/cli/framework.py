@@ -290,7 +290,7 @@ def _is_typed(context: Any, name: str | None) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def typed_command(context: Any, private: Collection[str] = ()) -> tuple[str, str]:
+def typed_command(context: Any, private: Collection[str]) -> tuple[str, str]:
     """Return a command's name, and its line as it was typed, without what is ``private``, for the history."""
     words: list[str] = []
     arguments: list[str] = []
