@@ -1,8 +1,8 @@
 """``[api] auth``: how a call shows the API who makes it.
 
-A new way of authentication is a class here, and its table in model/auth_settings.py. Each is an httpx.Auth:
-it changes a request just before that goes out, so the user's code that made it need not know of it. It has
-the texts of fifo.toml, filled with the keys as last read.
+A new way of authentication is a class here, and its table in model/auth_settings.py. It changes a request
+just before that goes out, so the user's code that made it need not know of it. It has the texts of fifo.toml,
+filled with the keys as last read.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import hmac
 import ssl
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
 import httpx
 
-from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, ApiClient, Clients, new_tls_context, url_fault
+from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, Clients, new_tls_context, url_fault
 from .api_keys import Hide, Keys
 from .auth_values import text_fault, value_fault
 from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
@@ -36,8 +36,6 @@ _SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
 # With less of a call's time left than this share, it is not made.
 _CALL_SHARE_MIN: Final = 0.2
 
-Flow = Generator[httpx.Request, httpx.Response, None]
-
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -52,10 +50,9 @@ class Tools:
     now: Callable[[], float]
 
 
-class Way(httpx.Auth):
+class Way:
     """One way to authenticate, with the texts of its table in fifo.toml; threads may share it."""
 
-    requires_request_body = True
     # Whether a secret itself, or a token, goes to the API.
     sends_secret: ClassVar[bool] = False
 
@@ -65,10 +62,6 @@ class Way(httpx.Auth):
 
     def prepare(self, seconds: float) -> None:
         """Get what the next call needs within so many seconds, before there is a request."""
-
-    def auth_flow(self, request: httpx.Request) -> Flow:
-        self.sign(request)
-        yield request
 
     def sign(self, request: httpx.Request) -> None:
         """Put into a request's headers what the API wants to see; raises ConfigurationError."""
@@ -236,7 +229,7 @@ class ApiAuth:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
         request.extensions["timeout"] = httpx.Timeout(self._api.timeout - waited).as_dict()
         with self._naming():
-            next(self._current(generation, values).sync_auth_flow(request))
+            self._current(generation, values).sign(request)
         return self._left(began)
 
     def _left(self, began: float) -> float:
@@ -268,12 +261,9 @@ class ApiAuth:
 
     def words_of(self, error: httpx.TransportError) -> str:
         """Return what stands before the text of an error of a call, where a text of ours is its cause."""
-        untrusted = self.clients is not None and is_unknown_issuer(error)
-        return (
-            "its certificate is of a CA that is not the system's and not in [api] auth ca: "
-            if untrusted
-            else ""
-        )
+        if self.clients is None or not is_unknown_issuer(error):
+            return ""
+        return "its certificate is of a CA that is not the system's and not in [api] auth ca: "
 
     def close(self) -> None:
         """Close the connections that it has of its own."""
@@ -295,11 +285,8 @@ class ApiAuth:
 
     def _send(self, request: httpx.Request, timeout: float) -> Answer:
         """Make a call of another service, on a connection of its own: there is one an hour."""
-        client = ApiClient(self._transport)
-        try:
-            return client.send(request, timeout=timeout)
-        finally:
-            client.close()
+        with closing(Clients(self._transport)) as clients:
+            return clients.send(request, timeout)
 
     def _fill(self, values: Mapping[str, str]) -> dict[str, str]:
         """Put the keys into the texts."""

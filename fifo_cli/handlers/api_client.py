@@ -73,21 +73,16 @@ class Answer:
 
 
 class ApiClient:
-    """The connections of one caller at a time; it makes one call at a time, from any thread.
+    """The connections of one caller at a time; it makes one call at a time, from any thread."""
 
-    ``tls`` is the context of its connections, None for the one of all calls without a client certificate.
-    """
-
-    def __init__(
-        self, transport: httpx.BaseTransport | None = None, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, transport: httpx.BaseTransport | None, tls: ssl.SSLContext | None) -> None:
         self._transport = transport
         self._tls = tls
         self._client: httpx.Client | None = None
         self._wire = _Wire()
         self._thread = CallThread()
 
-    def send(self, request: httpx.Request, *, timeout: float) -> Answer:
+    def send(self, request: httpx.Request, timeout: float) -> Answer:
         """Send a request and read its answer within ``timeout`` seconds in all.
 
         httpx's timeouts are for each read; an API that trickles its answer would never exceed them. So
@@ -126,7 +121,8 @@ class ApiClient:
 class Clients:
     """Clients of one kind; as many are made as calls are in flight at once. Threads may share it.
 
-    A run has new threads, which go on with the connections of the last run's.
+    A run has new threads, which go on with the connections of the last run's. ``tls`` is the context of all
+    connections, None for that of calls without a client certificate.
     """
 
     def __init__(
@@ -144,7 +140,7 @@ class Clients:
         except IndexError:
             client = ApiClient(self._transport, self._tls)
         try:
-            return client.send(request, timeout=timeout)
+            return client.send(request, timeout)
         finally:
             self._idle.append(client)
             if self._closed:

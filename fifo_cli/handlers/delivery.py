@@ -127,7 +127,6 @@ class ApiDelivery:
                 self._auths[id(api)] = ApiAuth(api, keys, transport, now, named=named)
 
     def close(self) -> None:
-        """Close every connection."""
         self._clients.close()
         for auth in self._auths.values():
             auth.close()
@@ -135,7 +134,6 @@ class ApiDelivery:
             self._guard.close()
 
     def redact(self, text: str) -> str:
-        """Hide the keys' values in a text."""
         return self._keys.redact(text)
 
     @property

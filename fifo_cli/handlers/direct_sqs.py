@@ -59,15 +59,12 @@ class DirectSqs:
         return getattr(self._client, name)
 
     def receive_message(self, **request: Any) -> Any:
-        """Receive messages."""
         return self._call("ReceiveMessage", self._client.receive_message, request)
 
     def delete_message(self, **request: Any) -> Any:
-        """Delete a message."""
         return self._call("DeleteMessage", self._client.delete_message, request)
 
     def change_message_visibility_batch(self, **request: Any) -> Any:
-        """Change the visibility timeouts of up to ten messages."""
         by_boto3 = self._client.change_message_visibility_batch
         return self._call("ChangeMessageVisibilityBatch", by_boto3, request)
 

@@ -86,30 +86,20 @@ class Enqueuer:
                 message,
                 message_id=message_id,
                 sequence_number=report.numbers.get(message_id),
+                reason=message.reason or None,
             )
         for message, reason in report.unsent:
             self._log("not enqueued", message, reason=reason)
 
-    def _log(
-        self,
-        word: str,
-        message: Outgoing,
-        *,
-        message_id: str | None = None,
-        sequence_number: str | None = None,
-        reason: str | None = None,
-    ) -> None:
-        level = _LEVELS.get(word, "error")
+    def _log(self, word: str, message: Outgoing, **facts: str | None) -> None:
         self.journal(
-            level,
+            _LEVELS.get(word, "error"),
             word,
             event_id=message.attributes["event_id"],
             stream_sequence=message.stream_sequence,
             item_key=message.attributes["item_key"],
             group=message.group,
-            message_id=message_id,
-            sequence_number=sequence_number,
-            reason=reason or message.reason or None,
+            **facts,
         )
 
 
@@ -177,7 +167,6 @@ def _place(sequence: str) -> int:
 
 @cache
 def _enqueuer() -> Enqueuer:
-    """Build the enqueuer once per execution environment."""
     keep_stdout()
     guard_streams(str)  # there are no keys here, but no record's code may close them for another's
     settings = runtime.load()

@@ -10,7 +10,7 @@ import contextlib
 import re
 from copy import deepcopy
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, ClassVar, Final
 
 from jmespath import ast
@@ -74,12 +74,6 @@ def equal(one: Any, other: Any) -> bool:
 def _exact(value: Any) -> Any:
     """Return a value that compares by the digits of a float, not by the fraction that it stands for."""
     return Decimal(repr(value)) if type(value) is float else value
-
-
-def _decimal(number: float | Decimal) -> Decimal:
-    return (
-        number if isinstance(number, Decimal) else Decimal(repr(number) if type(number) is float else number)
-    )
 
 
 class _Parser(Parser):
@@ -156,11 +150,11 @@ class _Functions(Functions):
 
     @signature({"types": ["number"]})
     def _func_ceil(self, arg: Any) -> Any:
-        return exact_json.reduced(_decimal(arg).to_integral_value(ROUND_CEILING))
+        return exact_json.reduced(Decimal(_exact(arg)).to_integral_value(ROUND_CEILING))
 
     @signature({"types": ["number"]})
     def _func_floor(self, arg: Any) -> Any:
-        return exact_json.reduced(_decimal(arg).to_integral_value(ROUND_FLOOR))
+        return exact_json.reduced(Decimal(_exact(arg)).to_integral_value(ROUND_FLOOR))
 
     @signature({"types": ["array-number", "array-string"]})
     def _func_max(self, arg: list[Any]) -> Any:
@@ -194,7 +188,4 @@ class _Functions(Functions):
 
 
 def _sum(numbers: list[Any]) -> Decimal:
-    total = Decimal(0)
-    for number in numbers:
-        total = _SUM.add(total, _decimal(number))
-    return total
+    return reduce(_SUM.add, map(_exact, numbers), Decimal(0))

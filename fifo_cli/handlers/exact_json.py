@@ -84,7 +84,7 @@ def dumps(value: Any, *, ascii_only: bool = False) -> str:
         try:
             text = _dumps(value, ascii_only=ascii_only)
         except TypeError:
-            text = "".join(_pieces(value, ascii_only=ascii_only))
+            text = _with_decimals(value, ascii_only=ascii_only)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return legal(text)
@@ -123,22 +123,21 @@ def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _pieces(value: Any, *, ascii_only: bool) -> list[str]:
+def _with_decimals(value: Any, *, ascii_only: bool) -> str:
     """Serialise what holds Decimals, which the json module cannot write as numbers."""
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError(f"{value} is not JSON")
-        return [str(value)]
+        return str(value)
     if isinstance(value, dict):
-        pairs = (
-            [json.dumps(str(name), ensure_ascii=ascii_only), ":", *_pieces(member, ascii_only=ascii_only)]
+        members = [
+            json.dumps(str(name), ensure_ascii=ascii_only)
+            + ":"
+            + _with_decimals(member, ascii_only=ascii_only)
             for name, member in value.items()
-        )
-        return ["{", *_joined(list(pairs)), "}"]
+        ]
+        return "{" + ",".join(members) + "}"
     if isinstance(value, list | tuple):
-        return ["[", *_joined([_pieces(member, ascii_only=ascii_only) for member in value]), "]"]
-    return [_dumps(value, ascii_only=ascii_only)]
-
-
-def _joined(parts: list[list[str]]) -> list[str]:
-    return [piece for index, part in enumerate(parts) for piece in ([",", *part] if index else part)]
+        members = [_with_decimals(member, ascii_only=ascii_only) for member in value]
+        return "[" + ",".join(members) + "]"
+    return _dumps(value, ascii_only=ascii_only)

@@ -57,7 +57,6 @@ class ConfigurationError(Exception):
         super().__init__(f"{what}: {self.reason()}")
 
     def reason(self, redact: Redact = str) -> str:
-        """Return why it is unusable."""
         return f"{self._words}: {redact(self._quoted)}" if self._quoted else self._words
 
 

@@ -43,8 +43,11 @@ def stdout_journal(level: Level, message: str, **facts: Any) -> None:
 
 def line(level: Level, message: str, *, at: datetime | None = None, **facts: Any) -> str:
     """Build one line, of this moment if not ``at`` another; facts that are None are left out."""
-    time = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     known = {name: value for name, value in facts.items() if value is not None}
-    return json.dumps(
-        {"time": time, "level": level, "message": message, **known}, ensure_ascii=False, default=str
-    )
+    document = {"time": iso(at or datetime.now(UTC)), "level": level, "message": message, **known}
+    return json.dumps(document, ensure_ascii=False, default=str)
+
+
+def iso(instant: datetime) -> str:
+    """Write an instant as the contract does: ISO 8601, UTC, milliseconds."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import Owner, ending, owner_of, shown
-from .json_log import Journal, Level
+from .json_log import Journal, Level, iso
 from .pace import Pace
 from .parking import park
 from .run_report import Outcome, Report, Status
@@ -217,14 +217,12 @@ class MessageTurns:
         )
         with self._lock:
             self._report.results.append(outcome)
+        if status not in ("failed", "skipped"):
+            pause = None
         asked = attempt.retry_after if attempt and attempt.verdict is Verdict.TRANSIENT else None
-        self._log(message, outcome, pause if status in ("failed", "skipped") else None, asked)
-        self._on_outcome(outcome)
-
-    def _log(self, message: QueueMessage, outcome: Outcome, pause: float | None, asked: float | None) -> None:
         self._journal(
-            _LEVELS[outcome.status],
-            outcome.status,
+            _LEVELS[status],
+            status,
             message_id=message.message_id,
             group=message.group,
             event_id=message.attribute("event_id"),
@@ -233,18 +231,19 @@ class MessageTurns:
             status=outcome.http_status,
             # Every receive counts, a look too: it is not the number of attempts.
             receives=message.receives,
-            elapsed_ms=outcome.elapsed_ms,
+            elapsed_ms=elapsed_ms,
             api=outcome.api,
             error_type=outcome.error_type,
-            owner=outcome.owner,
+            owner=owner,
             doubts=self._doubts.get(message.message_id),
             taken_by=list(self._taken_by.get(message.message_id, ())) or None,
-            reason=outcome.error,
+            reason=error,
             pause=None if pause is None else round(pause, 3),
             paused_until=None if pause is None else _iso_in(pause),
             # In seconds; of less, no use is made for a pause.
             retry_after=round(asked) if pause is not None and asked and asked >= 1 else None,
         )
+        self._on_outcome(outcome)
 
 
 def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:
@@ -263,9 +262,8 @@ def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:
 
 
 def _iso_in(seconds: float) -> str:
-    """Return the time in so many seconds (ISO 8601 UTC)."""
-    time_then = datetime.now(UTC) + timedelta(seconds=seconds)
-    return time_then.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Return the time in so many seconds."""
+    return iso(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def milliseconds(seconds: float) -> int:

@@ -184,7 +184,6 @@ class Tokens:
                 raise self._outage(reason, retry_after=left)
 
     def _ask(self, grant: Grant, seconds: float) -> _Token:
-        """Ask the token endpoint."""
         began = self._clock()
         try:
             answer = self._send(self._request(grant), seconds)

@@ -22,9 +22,9 @@ from .failure import (
     OutOfTimeError,
     described,
     is_interruption,
-    user_code_failure,
 )
 from .identifiers import sqs_id
+from .json_log import iso
 from .limits import MESSAGE_BYTES_MAX
 from .parked_records import PARK_FROM, record_body
 from .runtime import Runtime
@@ -227,24 +227,16 @@ def _sorted(value: Any) -> Any:
 def _body(rules: Rules, item: Any, sequence: str, seconds: float) -> str | None:
     """Build the body; None means that the user's code skips the item."""
     value = _evaluate("body", rules.runtime.body, item) if rules.runtime.body else item
-    code = rules.code
+    code, guard = rules.code, rules.guard
     if code is None:
         return written(value)
+    assert guard is not None, "code of the user's is run by its guard"
 
     def make() -> str | None:
         made = code(value)
         return None if made is None else written(made)  # writing it may run the user's code as well
 
-    if rules.guard is not None:
-        return rules.guard.run(sequence, make, seconds=seconds)
-    try:
-        return make()
-    except MessageError:
-        raise
-    except BaseException as error:
-        if is_interruption(error):
-            raise
-        raise user_code_failure(str(rules.runtime.message_code), error, calls_network=False) from error
+    return guard.run(sequence, make, seconds=seconds)
 
 
 def written(value: Any) -> str:
@@ -284,7 +276,7 @@ def _key(data: Mapping[str, Any]) -> str:
 def _created(value: float | datetime | None) -> str:
     """Lambda hands the time over in epoch seconds, GetRecords as a datetime."""
     instant = value if isinstance(value, datetime) else datetime.fromtimestamp(value or 0, UTC)
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(instant)
 
 
 def _for_dlq(record: Mapping[str, Any], group: str, reason: str, *, keys_only: bool = False) -> Outgoing:
@@ -293,7 +285,7 @@ def _for_dlq(record: Mapping[str, Any], group: str, reason: str, *, keys_only: b
     attributes = {
         **_attributes_of_any(record),
         "park_reason": reason,
-        "park_at": _created(datetime.now(UTC)),
+        "park_at": iso(datetime.now(UTC)),
         "park_from": PARK_FROM,
     }
     room = MESSAGE_BYTES_MAX - message_size("", attributes)

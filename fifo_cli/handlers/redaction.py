@@ -221,20 +221,15 @@ class Redactor:
             if pattern is not None:
                 text = pattern.sub(_HIDDEN, text)
         folded = _folded(text)
-        spans: list[list[int]] = []
         parts = [traces.parts for traces in self._traces if traces.parts]
-        for start in range(len(folded) - _PART + 1):
-            window = folded[start : start + _PART]
+        pieces: list[str] = []
+        end = 0  # of what was hidden last
+        for start, window in enumerate(_windows(folded)):
             if any(window in some for some in parts):
-                if spans and start <= spans[-1][1]:
-                    spans[-1][1] = start + _PART
-                else:
-                    spans.append([start, start + _PART])
-        pieces, shown = [], 0
-        for start, end in spans:
-            pieces += [text[shown:start], _HIDDEN]
-            shown = end
-        return "".join([*pieces, text[shown:]])
+                if start > end or not pieces:
+                    pieces += [text[end:start], _HIDDEN]
+                end = start + _PART
+        return "".join([*pieces, text[end:]])
 
     def _is_in(self, layer: bytes) -> bool:
         """Say whether a part of a secret is in ``layer``, perhaps with something between its characters."""

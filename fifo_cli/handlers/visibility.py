@@ -75,7 +75,6 @@ class MainQueue:
 
     @property
     def held(self) -> int:
-        """How many messages are held."""
         return len(self._expiry)
 
     def receive(self, count: int, *, wait: bool = True) -> list[QueueMessage]:

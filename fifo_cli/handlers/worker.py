@@ -131,7 +131,6 @@ def _breaker() -> Breaker:
 
 
 def breaker_of(settings: runtime.WorkerSettings) -> Breaker:
-    """Build a closed breaker."""
     return Breaker(settings.breaker, first=settings.retry_first, longest=settings.retry_longest)
 
 

@@ -8,7 +8,6 @@ import socket
 import socketserver
 import sys
 import threading
-from abc import ABC, abstractmethod
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,12 +19,18 @@ _SHUTDOWN_POLL: Final = 0.02
 
 
 class LoopbackServer(http.server.ThreadingHTTPServer):
-    """Serves from ``start`` to ``stop``; each connection gets a ``handler``, whose ``server`` this is."""
+    """Serves from ``start`` to ``stop``; each connection gets a ``handler``, whose ``server`` this is.
+
+    ``service`` is what the handlers answer for.
+    """
 
     request_queue_size = 128
     daemon_threads = False  # server_close waits for them
 
-    def __init__(self, port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
+    def __init__(
+        self, port: int, handler: type[http.server.BaseHTTPRequestHandler], service: Any = None
+    ) -> None:
+        self.service = service
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
         self.stopping = threading.Event()
@@ -74,15 +79,16 @@ class LoopbackServer(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class LoopbackService(ABC):
-    """What listens on a port of loopback from ``start`` to ``stop``; port 0 takes any that is free."""
+class LoopbackService:
+    """What listens on a port of loopback from ``start`` to ``stop``; port 0 takes any that is free.
 
-    def __init__(self, port: int) -> None:
+    Its handlers find it as ``server.service``.
+    """
+
+    def __init__(self, port: int, handler: type[http.server.BaseHTTPRequestHandler]) -> None:
         self._port = port
+        self._handler = handler
         self._server: LoopbackServer | None = None
-
-    @abstractmethod
-    def _make_server(self, port: int) -> LoopbackServer: ...
 
     @property
     def url(self) -> str:
@@ -90,7 +96,7 @@ class LoopbackService(ABC):
 
     def start(self) -> Self:
         """Listen; raises OSError if the port is taken."""
-        self._server = self._make_server(self._port)
+        self._server = LoopbackServer(self._port, self._handler, self)
         # The port stays, so that what was stopped comes back where its users look for it.
         self._port = self._server.server_port
         self._server.start()

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -195,9 +195,8 @@ def require_guarded(running: Running) -> None:
     if not running.guarded:
         raise StackError(
             f"the embedded stack on port {running.port} was started by an older version: it asks for no key",
-            hint=f"restart it: {command_line('local down')}, then {command_line('local up')}; it keeps"
-            " what it"
-            " holds",
+            hint=f"restart it: {command_line('local down')}, then {command_line('local up')};"
+            " it keeps what it holds",
         )
 
 
@@ -363,10 +362,10 @@ def stop(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> bool:
 
 
 def _mark_stopping(files: Files, running: Running) -> None:
-    record = {"pid": running.pid, "port": running.port, "token": running.token, "guarded": running.guarded}
+    record = asdict(replace(running, stopping=True))
     # In place, as the stack holds the lock of this very file; who reads half of it looks again.
     with contextlib.suppress(OSError), files.record.open("r+b", buffering=0) as file:
-        file.write(json.dumps({**record, "stopping": True}).encode())
+        file.write(json.dumps(record).encode())
 
 
 def kill(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> None:

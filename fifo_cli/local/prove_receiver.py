@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer, LoopbackService
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackService
 from fifo_cli.prove_api.api import (
     BODY_BYTES_MAX,
     SECRET_HEADER,
@@ -61,22 +61,17 @@ class ProveReceiver(LoopbackService):
     """The API on a port of loopback, from ``start`` to ``stop``; port 0 takes any that is free."""
 
     def __init__(self, secret: str, *, port: int = 0) -> None:
-        super().__init__(port)
-        self.api = ProveApi(sha256(secret), MemoryStore())
-
-    def _make_server(self, port: int) -> LoopbackServer:
-        return _ProveServer(port, self.api)
-
-
-class _ProveServer(LoopbackServer):
-    def __init__(self, port: int, api: ProveApi) -> None:
-        self.api = api
         super().__init__(port, _Handler)
+        self.api = ProveApi(sha256(secret), MemoryStore())
 
 
 class _Handler(LoopbackHandler):
-    server: _ProveServer
     timeout = _IDLE_SECONDS  # a proxy in front may leave connections open
+
+    @property
+    def _api(self) -> ProveApi:
+        service: ProveReceiver = self.server.service
+        return service.api
 
     def _handle(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -102,11 +97,11 @@ class _Handler(LoopbackHandler):
                 self.rfile.read1(BODY_BYTES_MAX)
             return refused
         url = urlsplit(self.path)
-        return self.server.api.answer(Request(self.command, url.path, url.query, headers, self.read_body()))
+        return self._api.answer(Request(self.command, url.path, url.query, headers, self.read_body()))
 
     def _refusal(self, headers: dict[str, str]) -> Response | None:
-        if not is_secret(headers.get(SECRET_HEADER, ""), self.server.api.secret_sha256):
-            return self.server.api.answer(Request(self.command, self.path, headers=headers))
+        if not is_secret(headers.get(SECRET_HEADER, ""), self._api.secret_sha256):
+            return self._api.answer(Request(self.command, self.path, headers=headers))
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
             return Response(HTTPStatus.LENGTH_REQUIRED, {"error": "Content-Length is needed"})

@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
-from fifo_cli.local.loopback import LoopbackHandler, LoopbackServer, LoopbackService
+from fifo_cli.local.loopback import LoopbackHandler, LoopbackService
 from fifo_cli.local.prove_receiver import ProveReceiver
 from fifo_cli.model.receiver_protocol import check_secret
+from fifo_cli.model.times import iso
 
 _DRIP_INTERVAL: Final = 0.05
 
@@ -36,9 +37,8 @@ class Received:
     number: int
     method: str
     path: str
-    headers: Mapping[str, str] = field(
-        repr=False
-    )  # names in lower case; it may hold the key, so it is not shown
+    # Names in lower case; it may hold the key, so it is not shown.
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes
     at: float
 
@@ -74,14 +74,6 @@ Rule = Callable[[Received], Answer | None]
 Observer = Callable[[Received, Answer], None]
 
 
-def _no_rule(received: Received) -> Answer | None:
-    return None
-
-
-def _no_observer(received: Received, answer: Answer) -> None:
-    pass
-
-
 class Receiver(LoopbackService):
     """The receiver; every attribute and method may be used from any thread while it runs.
 
@@ -93,10 +85,10 @@ class Receiver(LoopbackService):
         *,
         port: int = 0,
         key: str | None = None,
-        answer: Rule = _no_rule,
-        observer: Observer = _no_observer,
+        answer: Rule = lambda received: None,
+        observer: Observer = lambda received, answer: None,
     ) -> None:
-        super().__init__(port)
+        super().__init__(port, _Handler)
         self._lock = threading.Lock()
         self._requests: list[Received] = []
         self._accepted: list[Received] = []
@@ -106,9 +98,6 @@ class Receiver(LoopbackService):
         self.key = key  # the bearer key asked for, None for none; replace it to rotate it
         self.answer = answer  # what to answer a single request, None to treat it as all others
         self.delay = 0.0  # seconds before every answer
-
-    def _make_server(self, port: int) -> LoopbackServer:
-        return _Server(port, self)
 
     @property
     def port(self) -> int:
@@ -137,11 +126,9 @@ class Receiver(LoopbackService):
         self._outage = Drop()
 
     def recover(self) -> None:
-        """End the outage."""
         self._outage = None
 
     def clear(self) -> None:
-        """Forget the requests so far."""
         with self._lock:
             self._requests.clear()
             self._accepted.clear()
@@ -176,19 +163,11 @@ class Receiver(LoopbackService):
             self._accepted.remove(received)
 
 
-class _Server(LoopbackServer):
-    def __init__(self, port: int, receiver: Receiver) -> None:
-        self.receiver = receiver
-        super().__init__(port, _Handler)
-
-
 class _Handler(LoopbackHandler):
-    server: _Server
-
     def _handle(self) -> None:
         body = self.read_body()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        receiver = self.server.receiver
+        receiver: Receiver = self.server.service
         received = receiver._record(self.command, self.path, headers, body)
         answer = receiver._decide(received)
         delay = receiver.delay + (0.0 if isinstance(answer, Drip) else answer.delay)
@@ -210,7 +189,7 @@ class _Handler(LoopbackHandler):
         try:
             self.send_answer(reply.status, dict(reply.headers), reply.body)
         except OSError:
-            self.server.receiver._take_back(received)
+            self.server.service._take_back(received)
             self.close_connection = True
 
     def _drip(self) -> None:
@@ -225,7 +204,7 @@ class _Handler(LoopbackHandler):
 def _line(received: Received, answer: Answer) -> str:
     return json.dumps(
         {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": iso(datetime.now(UTC)),
             "number": received.number,
             "method": received.method,
             "path": received.path,

@@ -211,10 +211,7 @@ def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clo
             listener(Finished("start", "stack", running.endpoint))
             return running
         if is_free(chosen):
-            raise StackError(
-                f"the embedded stack ended while it was starting{files.log_tail()}",
-                hint=process.look_into(files),
-            )
+            break
     _require_free(chosen)
     raise StackError(
         f"the embedded stack ended while it was starting{files.log_tail()}", hint=process.look_into(files)

@@ -75,9 +75,6 @@ class Temper:
     key_sha256: str = ""  # of the bearer key; "": none is asked for
     refuse: tuple[str, ...] = ()
 
-    def document(self) -> Document:
-        return asdict(self)
-
     def status_for(self, item: str, authorization: str) -> int:
         """Return the status of the answer to the delivery of an item."""
         if (status := MODES[self.mode]) != MODES["ok"]:

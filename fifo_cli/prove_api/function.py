@@ -48,7 +48,7 @@ class TableStore:
         return Temper(**{**found, "refuse": tuple(found["refuse"])}) if found else Temper()
 
     def set_temper(self, temper: Temper) -> None:
-        self._put(_TEMPER, temper.document())
+        self._put(_TEMPER, asdict(temper))
 
     def append(self, delivery: RecordedDelivery) -> None:
         number, token = self._last() + 1, secrets.token_hex(16)
@@ -133,5 +133,4 @@ def _api() -> ProveApi:
 
 
 def handler(event: Mapping[str, Any], context: object) -> Document:
-    """Answer one request."""
     return answer_of(_api().answer(request_of(event)))

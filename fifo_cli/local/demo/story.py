@@ -19,7 +19,7 @@ from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Event, Finished, Listener, Warned
 from fifo_cli.local import process, stack
 from fifo_cli.local.demo.items import DemoItems
-from fifo_cli.local.demo.verdict import Delivery, Parked, Verdict, id_of, judge
+from fifo_cli.local.demo.verdict import Verdict, id_of, judge
 from fifo_cli.local.receiver import Answer, Received, Receiver, Reply
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
@@ -257,13 +257,9 @@ class _Story:
 
     def _check(self) -> Verdict:
         self.teller.step("Check: every item delivered once or parked, unchanged, in order")
-        deliveries = [Delivery(one.body, one.idempotency_key) for one in self.api.receiver.accepted]
-        parked = [
-            Parked(message.body, message.text("park_reason"), message.text("park_status"))
-            for message in peek(self.dlq, count=self.total).messages
-        ]
+        parked = peek(self.dlq, count=self.total).messages
         poison = [self.api.poison] if self.api.poison is not None else []
-        return judge(self.items, deliveries, parked, expected_parked=poison)
+        return judge(self.items, self.api.receiver.accepted, parked, expected_parked=poison)
 
     def _tell_of(self, result: DrainResult) -> None:
         if result.error is not None:

@@ -10,23 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from fifo_cli.local.demo.items import DemoItems
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A request that the receiver accepted."""
-
-    body: bytes
-    idempotency_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """A message in the DLQ."""
-
-    body: str
-    reason: str | None
-    status: str | None
+from fifo_cli.local.receiver import Received
+from fifo_cli.model.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +27,15 @@ class Verdict:
 
 def judge(
     items: DemoItems,
-    deliveries: Sequence[Delivery],
-    parked: Sequence[Parked],
+    deliveries: Sequence[Received],
+    parked: Sequence[Message],
     *,
     expected_parked: Iterable[str],
 ) -> Verdict:
-    """Compare what arrived with what was put; ``expected_parked`` are ids as JSON."""
+    """Compare what the API accepted, and what the DLQ holds, with what was put.
+
+    ``expected_parked`` are ids as JSON.
+    """
     put = {_id(entry.item): entry.item for entry in items.entries}
     arrived = [
         (_id(item), item, delivery.idempotency_key)
@@ -123,10 +111,10 @@ def _keys(arrived: Sequence[tuple[str, Any, str | None]]) -> Iterable[str]:
             yield f"{', '.join(sorted(keys))}: came with the Idempotency-Key {idempotency_key}"
 
 
-def _parking(aside: Sequence[tuple[str, Parked]], expected: set[str]) -> Iterable[str]:
+def _parking(aside: Sequence[tuple[str, Message]], expected: set[str]) -> Iterable[str]:
     found = {key for key, _ in aside}
     yield from (f"{key}: should have been parked and was not" for key in sorted(expected - found))
     yield from (f"{key}: was parked and should not have been" for key in sorted(found - expected))
-    yield from (
-        f"{key}: parked without its reason" for key, entry in aside if not (entry.reason and entry.status)
-    )
+    for key, message in aside:
+        if not (message.text("park_reason") and message.text("park_status")):
+            yield f"{key}: parked without its reason"

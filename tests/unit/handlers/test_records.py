@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from fifo_cli.handlers.parked_records import NoRecordError, record_of
 from fifo_cli.handlers.records import Outgoing, Rules, Skipped, plain, to_message
 from fifo_cli.handlers.runtime import from_document
 
+# No record is noted, and no code here hangs.
+GUARD = CodeGuard("orders:to_message", Notes(Path("/dev/null/notes")), limit=30, calls_network=False)
 NOTHING = {"events": ["INSERT"], "where": None, "body": None, "group": None}
 
 
@@ -34,6 +37,7 @@ def rules(code=None, **message: Any) -> Rules:
             }
         ),
         code,
+        GUARD if code else None,
     )
 
 
@@ -279,16 +283,23 @@ def test_a_surrogate_that_code_returns_is_sent_escaped():
     assert (message.queue, message.body) == ("main", '"\\ud800"')
 
 
-@pytest.mark.parametrize("guarded", [False, True])
-def test_ctrl_c_is_not_the_record_s_but_a_keyboard_interrupt_of_guarded_code_is(guarded, tmp_path):
-    made = rules(code=lambda item: _raise(KeyboardInterrupt()))
-    if guarded:
-        guard = CodeGuard("orders:to_message", Notes(tmp_path / "notes"), limit=5, calls_network=False)
-        assert sent(to_message(record(), replace(made, guard=guard))).queue == "dlq"
-        guard.close()
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            to_message(record(), made)
+def test_ctrl_c_while_code_runs_is_not_the_record_s(tmp_path):
+    def loop(item: Any) -> Any:
+        while True:
+            pass
+
+    def ctrl_c() -> bool:
+        raise KeyboardInterrupt
+
+    notes = Notes(tmp_path / "notes")
+    guard = CodeGuard("orders:to_message", notes, limit=5, calls_network=False, stopped=ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        to_message(record(), replace(rules(code=loop), guard=guard))
+    guard.close()
+
+
+def test_a_keyboard_interrupt_of_codes_own_is_the_record_s():
+    assert sent(to_message(record(), rules(code=lambda item: _raise(KeyboardInterrupt())))).queue == "dlq"
 
 
 def _without(*names: str) -> dict[str, Any]:

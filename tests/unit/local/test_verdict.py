@@ -11,7 +11,10 @@ import pytest
 
 from fifo_cli.errors import UsageError
 from fifo_cli.local.demo.items import DemoItems, items_of_file, made_up_orders
-from fifo_cli.local.demo.verdict import Delivery, Parked, Verdict, id_of, judge
+from fifo_cli.local.demo.verdict import Verdict, id_of, judge
+from fifo_cli.local.receiver import Received
+from fifo_cli.model.message import Message
+from tests.unit.render.samples import message
 
 ITEMS = items_of_file(
     b'{"id": "1", "g": "a", "n": 1.10}\n{"id": "2", "g": "b", "n": 2}\n{"id": "3", "g": "a", "n": 3}\n', "g"
@@ -19,14 +22,22 @@ ITEMS = items_of_file(
 BODIES = ['{"id":"1","g":"a","n":1.1}', '{"id":"2","g":"b","n":2}', '{"id":"3","g":"a","n":3}']
 
 
-def deliveries(*numbers: int) -> list[Delivery]:
-    return [Delivery(BODIES[number].encode(), f"event-{number}") for number in numbers]
+def delivery(body: bytes, key: str) -> Received:
+    return Received(1, "POST", "/orders", {"idempotency-key": key}, body, 0.0)
 
 
-PARKED = [Parked(BODIES[1], "HTTP 422: no", "422")]
+def deliveries(*numbers: int) -> list[Received]:
+    return [delivery(BODIES[number].encode(), f"event-{number}") for number in numbers]
 
 
-def check(arrived: list[Delivery], parked: list[Parked], expected: tuple[str, ...] = ('"2"',)) -> Verdict:
+def parked(number: int, reason: str) -> Message:
+    return message(BODIES[number], park_reason=reason, park_status="422")
+
+
+PARKED = [parked(1, "HTTP 422: no")]
+
+
+def check(arrived: list[Received], parked: list[Message], expected: tuple[str, ...] = ('"2"',)) -> Verdict:
     return judge(ITEMS, arrived, parked, expected_parked=expected)
 
 
@@ -47,18 +58,18 @@ def test_all_delivered_once_or_parked_and_in_order_is_well():
             '"1": what arrived differs from what was put',
         ),
         (
-            [*deliveries(0, 2), Delivery(b'{"id":"9"}', "event-9")],
+            [*deliveries(0, 2), delivery(b'{"id":"9"}', "event-9")],
             PARKED,
             '"9": arrived, though nobody put it',
         ),
         (
-            [dataclasses.replace(one, idempotency_key="same") for one in deliveries(0, 2)],
+            [delivery(one.body, "same") for one in deliveries(0, 2)],
             PARKED,
             '"1", "3": came with the Idempotency-Key same',
         ),
-        (deliveries(0, 2), [Parked(BODIES[1], None, None)], '"2": parked without its reason'),
+        (deliveries(0, 2), [message(BODIES[1])], '"2": parked without its reason'),
         (deliveries(0, 1, 2), [], '"2": should have been parked and was not'),
-        (deliveries(0), [*PARKED, Parked(BODIES[2], "r", "422")], '"3": was parked and should not have been'),
+        (deliveries(0), [*PARKED, parked(2, "r")], '"3": was parked and should not have been'),
     ],
 )
 def test_whatever_is_wrong_is_said(arrived, parked, problem):
@@ -102,7 +113,7 @@ def test_numbers_are_compared_exactly():
     digits = "0." + "1234567890" * 3 + "12345678"
     items = items_of_file(json.dumps({"id": "1"})[:-1].encode() + f', "n": {digits}}}'.encode(), None)
     assert items.entries[0].item["n"] == Decimal(digits)
-    rounded = [Delivery(b'{"id":"1","n":0.12345678901234568}', "e")]
+    rounded = [delivery(b'{"id":"1","n":0.12345678901234568}', "e")]
     assert judge(items, rounded, [], expected_parked=()).problems == (
         '"1": what arrived differs from what was put',
     )
