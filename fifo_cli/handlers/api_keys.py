@@ -42,10 +42,6 @@ class Hide(Protocol):
     def __call__(self, made: str, *, readable: bool = False) -> None: ...
 
 
-class KeysMissingError(ConfigurationError):
-    """Parameters or secrets that the API needs do not exist; the text names them."""
-
-
 class Keys:
     """Placeholder name → value, read together and re-read after a rotation; safe to share between threads.
 
@@ -176,14 +172,14 @@ def _secrets(client: Any, ids: Set[str]) -> dict[str, str | None]:
 
 
 def _check_existence(parameters: Set[str], secrets: Set[str]) -> None:
-    """Raise KeysMissingError if parameters or secrets are missing; it names all of them."""
+    """Raise ConfigurationError if parameters or secrets are missing; it names all of them."""
     reasons = [
         *(["no such SSM parameter"] if parameters else []),
         *(["no such secret, or it has no value"] if secrets else []),
     ]
     if reasons:
         named = [*sorted(parameters), *(SECRET_PREFIX + one for one in sorted(secrets))]
-        raise KeysMissingError(f"[api] keys: {', '.join(named)}", "; ".join(reasons))
+        raise ConfigurationError(f"[api] keys: {', '.join(named)}", "; ".join(reasons))
 
 
 def _code(error: ClientError) -> str:

@@ -35,14 +35,19 @@ def text_fault(kind: str, field: str, text: str, now: float) -> str | None:
     """
     if not text.strip() and field not in _MAY_BE_EMPTY:
         return "it is empty"
-    match kind:
-        case "basic":
-            return _basic_fault(field, text)
-        case "standard-webhooks" if field == "secret":
-            return None if webhook_keys(text) else f"it is not {WEBHOOK_SECRETS}"
-        case "mtls":
-            return _mtls_fault(field, text, now)
-    return None
+    fault = None
+    match kind, field:
+        case "basic", _:
+            fault = _basic_fault(field, text)
+        case "standard-webhooks", "secret":
+            fault = None if webhook_keys(text) else f"it is not {WEBHOOK_SECRETS}"
+        case "mtls", "certificate":
+            fault = certificate_fault(text, now)
+        case "mtls", "key":
+            fault = _private_key_fault(text)
+        case "mtls", "ca":
+            fault = ca_fault(text)
+    return fault
 
 
 def _basic_fault(field: str, text: str) -> str | None:
@@ -50,17 +55,6 @@ def _basic_fault(field: str, text: str) -> str | None:
         return "it has a colon, which ends a user name (RFC 7617)"
     if found := _CONTROL.search(text):
         return f"character {found.start() + 1} is a control character, which RFC 7617 does not allow"
-    return None
-
-
-def _mtls_fault(field: str, text: str, now: float) -> str | None:
-    match field:
-        case "certificate":
-            return certificate_fault(text, now)
-        case "key":
-            return _private_key_fault(text)
-        case "ca":
-            return ca_fault(text)
     return None
 
 

@@ -57,9 +57,7 @@ class TableStore:
 
     def since(self, number: int) -> list[tuple[int, RecordedDelivery]]:
         forgotten = self._document(_FORGOTTEN).get("until", 0)
-        found = self._deliveries(
-            KeyConditionExpression="kind = :kind AND n > :n", after=max(number, forgotten)
-        )
+        found = self._deliveries(max(number, forgotten))
         return [(int(one["n"]["N"]), RecordedDelivery(**json.loads(one["document"]["S"]))) for one in found]
 
     def forget(self) -> None:
@@ -67,14 +65,18 @@ class TableStore:
         self._put(_FORGOTTEN, {"until": self._last()})
 
     def _last(self) -> int:
-        found = self._deliveries(KeyConditionExpression="kind = :kind", ScanIndexForward=False, Limit=1)
+        found = self._deliveries(0, ScanIndexForward=False, Limit=1)
         return int(found[0]["n"]["N"]) if found else 0
 
-    def _deliveries(self, *, after: int | None = None, **arguments: Any) -> list[dict[str, Any]]:
-        values: dict[str, Any] = {":kind": {"S": _DELIVERY}}
-        if after is not None:
-            values[":n"] = {"N": str(after)}
-        asked = {"Limit": _PAGE, "ConsistentRead": True, "ExpressionAttributeValues": values, **arguments}
+    def _deliveries(self, after: int, **arguments: Any) -> list[dict[str, Any]]:
+        """Return deliveries with a higher number than ``after``."""
+        asked: dict[str, Any] = {
+            "Limit": _PAGE,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "kind = :kind AND n > :n",
+            "ExpressionAttributeValues": {":kind": {"S": _DELIVERY}, ":n": {"N": str(after)}},
+            **arguments,
+        }
         return self._client.query(TableName=self._table, **asked)["Items"]
 
     def _document(self, key: Mapping[str, Any]) -> Document:

@@ -25,7 +25,7 @@ import pytest
 
 from fifo_cli.handlers import api_client, call_thread
 from fifo_cli.handlers.api_client import retry_after
-from fifo_cli.handlers.api_keys import Keys, KeysMissingError
+from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.code_guard import CodeGuard, Notes
 from fifo_cli.handlers.delivery import ApiDelivery, Attempt, Verdict, classify
 from fifo_cli.handlers.failure import ConfigurationError
@@ -231,7 +231,7 @@ def test_a_key_still_refused_after_it_was_read_again_is_our_fault_and_transient(
 def test_missing_parameters_are_named_and_are_nobody_elses_fault():
     ssm = FakeSsm(there="value")
     made = delivery(answering(200), keys=Keys(ssm, {"a": "/there", "b": "/gone", "c": "/lost"}))  # type: ignore[arg-type]
-    with pytest.raises(KeysMissingError, match="/gone, /lost: no such SSM parameter"):
+    with pytest.raises(ConfigurationError, match="/gone, /lost: no such SSM parameter"):
         made.attempt(held())
 
 

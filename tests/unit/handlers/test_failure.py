@@ -16,7 +16,6 @@ import httpcore
 import httpx
 import pytest
 
-from fifo_cli.handlers.api_keys import KeysMissingError
 from fifo_cli.handlers.failure import (
     ApiUnavailableError,
     ConfigurationError,
@@ -37,7 +36,6 @@ from fifo_cli.handlers.runtime import UserCodeError
         (ApiUnavailableError("down"), "api"),
         (MessageError("bad"), "message"),
         (ConfigurationError("NO_PROXY", "bad"), "configuration"),
-        (KeysMissingError("/key", "no such parameter"), "configuration"),
         (UserCodeError("a:b", "gone"), "configuration"),
         (botocore.exceptions.ClientError({"Error": {"Code": "x"}}, "Send"), "aws"),
         (botocore.exceptions.EndpointConnectionError(endpoint_url="http://x"), "aws"),
