@@ -44,8 +44,6 @@ _HIDDEN_AFTER_END: Final = 10.0
 # the queue's visibility timeout): a longer pause is cut to this.
 _PAUSE_MAX: Final = 36_000.0
 _DOUBLINGS_MAX: Final = 30
-# A retry budget saves up so many calls of full length.
-_CALLS_SAVED: Final = 1
 
 _TIME_UP: Final = "the function's time was up before its turn"
 RATE_REACHED: Final = "max_rate allows its call only later"
@@ -87,7 +85,7 @@ class BatchWorker:
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
         self.pace = Pace(settings.max_rate, calls=delivery.calls, clock=clock)
         self.threads = min(settings.concurrency, RECEIVE_MAX)
-        self.budget = RetryBudget(most=_CALLS_SAVED * needs, clock=clock)
+        self.budget = RetryBudget(most=needs, clock=clock)  # it saves up one call of full length
         self._pool: ThreadPoolExecutor | None = None
 
     def deliver(

@@ -55,7 +55,7 @@ class _GroupQueues:
 
     waiting: dict[GroupQueue, deque[Outgoing]]
     heap: list[tuple[int, int, GroupQueue]]
-    # Lanes whose heads go one a call, before all others.
+    # Groups whose heads go one a call, before all others.
     one_a_call: deque[tuple[int, GroupQueue]] = field(default_factory=deque)
 
     @classmethod
