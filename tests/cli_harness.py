@@ -28,7 +28,7 @@ _NOWHERE = "http://127.0.0.1:9"
 
 def give_known_key(folder: Path) -> None:
     """Give a folder's stack the key test/test, which clients of the tests use; before its first start."""
-    files = Files.of(folder)
+    files = Files(folder)
     files.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.credentials.touch(mode=0o600)
     files.credentials.write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test\n")

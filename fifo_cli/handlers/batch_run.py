@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from .breaker import Breaker
@@ -50,42 +51,33 @@ RATE_REACHED: Final = "max_rate allows its call only later"
 _BUDGET: Final = "it failed before, and calls that failed took their share of the function's time"
 
 
+@dataclass(eq=False)
 class BatchWorker:
     """Delivers batches; lasts as long as the execution environment, and so do its pace and its breaker.
 
     ``needs`` is the longest a message may take, in seconds.
     """
 
-    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, settings, a log, a clock, chance
-        self,
-        sqs: SQSClient,
-        urls: Mapping[str, str],
-        delivery: ApiDelivery,
-        settings: WorkerSettings,
-        *,
-        needs: float,
-        journal: Journal,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        random: Callable[[], float] = random.random,
-    ) -> None:
-        self.sqs = sqs
-        self.urls = urls
-        self.delivery = delivery
-        self.settings = settings
-        self.needs = needs
-        self.journal = journal
-        self.clock = clock
-        self.sleep = sleep
-        self.random = random
+    sqs: SQSClient
+    urls: Mapping[str, str]
+    delivery: ApiDelivery
+    settings: WorkerSettings
+    needs: float
+    journal: Journal
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        settings, clock = self.settings, self.clock
         self.first = first = min(settings.retry_first, _PAUSE_MAX)
         self.longest = longest = min(settings.retry_longest, _PAUSE_MAX)
         # What is given back unseen comes again over so many seconds: chance says which group is the probe.
         self.spread = min(first / 2, longest - first)
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
-        self.pace = Pace(settings.max_rate, calls=delivery.calls, clock=clock)
+        self.pace = Pace(settings.max_rate, calls=self.delivery.calls, clock=clock)
         self.threads = min(settings.concurrency, RECEIVE_MAX)
-        self.budget = RetryBudget(most=needs, clock=clock)  # it saves up one call of full length
+        self.budget = RetryBudget(most=self.needs, clock=clock)  # it saves up one call of full length
         self._pool: ThreadPoolExecutor | None = None
 
     def deliver(
@@ -116,7 +108,7 @@ class BatchWorker:
         """
         left = self.breaker.pause_left(message.group)
         own = self.pause_of(message) if self.breaker.is_young else 0.0
-        return max(left, min(own, self.longest - self.spread)) + self.spread * self.random()
+        return max(left, min(own, self.longest - self.spread)) + self.spread * self.chance()
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which keep their connections from one batch to the next."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,7 @@ _LEVELS: Final[dict[Status, Level]] = {
 }
 
 
+@dataclass(eq=False)
 class MessageTurns:
     """Gives messages their turn, and puts their outcomes into ``report``; safe to share between threads.
 
@@ -51,46 +53,34 @@ class MessageTurns:
     repeated calls in the ``pace``.
     """
 
-    def __init__(  # noqa: PLR0913 - its edges: a queue, an API, a report, a log, an observer
-        self,
-        sqs: SQSClient,
-        dlq_url: str,
-        queue: MainQueue,
-        delivery: ApiDelivery,
-        report: Report,
-        *,
-        journal: Journal,
-        breaker: Breaker,
-        pace: Pace,
-        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-    ) -> None:
-        self._sqs = sqs
-        self._dlq_url = dlq_url
-        self._queue = queue
-        self._delivery = delivery
-        self._report = report
-        self._journal = journal
-        self._breaker = breaker
-        self._pace = pace
-        self._on_outcome = on_outcome
-        self._lock = threading.Lock()
-        self._doubts: Counter[str] = Counter()  # attempts of each message that an API may have taken
-        self._taken_by: dict[str, dict[str, None]] = {}  # and the names of these APIs, in order
+    sqs: SQSClient
+    dlq_url: str
+    queue: MainQueue
+    delivery: ApiDelivery
+    report: Report
+    journal: Journal
+    breaker: Breaker
+    pace: Pace
+    on_outcome: Callable[[Outcome], None] = lambda outcome: None
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    # Of each message: attempts that an API may have taken, and the names of these APIs, in order.
+    _doubts: Counter[str] = field(default_factory=Counter, init=False)
+    _taken_by: dict[str, dict[str, None]] = field(default_factory=dict, init=False)
 
     def attempt(self, message: QueueMessage, *, time_left: Callable[[], float]) -> Attempt:
         """Try every API once; raises what is neither the message's failure nor the API's."""
         noted = False
         try:
-            attempt = self._delivery.attempt(
+            attempt = self.delivery.attempt(
                 message,
                 time_left=time_left,
                 on_doubt=partial(self._doubt, message),
-                on_repeat=self._pace.count_call,
+                on_repeat=self.pace.count_call,
             )
             noted = self._note(message, attempt)
         finally:
             if not noted:
-                self._breaker.passed_over(message.group)
+                self.breaker.passed_over(message.group)
         return attempt
 
     def conclude(
@@ -106,9 +96,9 @@ class MessageTurns:
             return False
         status = attempt.http_status
         try:
-            park(self._sqs, self._dlq_url, message, reason=reason, status=status, source="worker")
+            park(self.sqs, self.dlq_url, message, reason=reason, status=status, source="worker")
         except Exception as error:  # noqa: BLE001 - it stays in main, where the next run finds it
-            text = f"{reason}; parking failed: {shown(error, self._delivery.redact)}"
+            text = f"{reason}; parking failed: {shown(error, self.delivery.redact)}"
             self._settle(message, "failed", error=text, owner=owner_of(error), **facts)
             return False
         return self._delete(message, "parked", {**facts, "error": reason, "owner": attempt.owner})
@@ -120,7 +110,7 @@ class MessageTurns:
 
         A fault of configuration or of AWS was no attempt: the message had no turn.
         """
-        owner, text = owner_of(error), shown(error, self._delivery.redact)
+        owner, text = owner_of(error), shown(error, self.delivery.redact)
         if owner in ("configuration", "aws"):
             self._settle(message, "skipped", error=text, owner=owner, pause=pause)
             return
@@ -135,9 +125,9 @@ class MessageTurns:
     def end_early(self, error: BaseException) -> None:
         """Note that a run ends because of ``error``; the first one is reported."""
         with self._lock:
-            first, self._report.error = self._report.error is None, self._report.error or error
+            first, self.report.error = self.report.error is None, self.report.error or error
         if first:
-            self._journal("error", "run failed", **ending(error, self._delivery.redact))
+            self.journal("error", "run failed", **ending(error, self.delivery.redact))
 
     def give_back(self, pause: Callable[[QueueMessage], float] = lambda message: 0) -> None:
         """Give back all that is held, visible again after ``pause`` seconds.
@@ -145,18 +135,18 @@ class MessageTurns:
         What SQS refuses becomes visible by itself when its visibility timeout is over.
         """
         try:
-            refused = self._queue.release(pause)
+            refused = self.queue.release(pause)
         except Exception as error:  # noqa: BLE001 - nothing is lost
             refused = [str(error)]
         for reason in refused:
-            self._journal("warning", "not released", reason=self._delivery.redact(reason))
+            self.journal("warning", "not released", reason=self.delivery.redact(reason))
 
     def _note(self, message: QueueMessage, attempt: Attempt) -> bool:
         """Note in the breaker what the attempt shows of the API; False if it shows nothing."""
         if attempt.verdict is Verdict.TRANSIENT and attempt.owner == "api":
             new = message.receives == 1
-            if opened := self._breaker.failed(message.group, new=new, retry_after=attempt.retry_after):
-                self._journal(
+            if opened := self.breaker.failed(message.group, new=new, retry_after=attempt.retry_after):
+                self.journal(
                     "warning",
                     "breaker opened",
                     api=attempt.failed_at,
@@ -169,8 +159,8 @@ class MessageTurns:
             return True
         if attempt.http_status is None:
             return False
-        if self._breaker.succeeded(message.group):
-            self._journal("info", "breaker closed")
+        if self.breaker.succeeded(message.group):
+            self.journal("info", "breaker closed")
         return True
 
     def _doubt(self, message: QueueMessage, apis: Sequence[str]) -> None:
@@ -181,9 +171,9 @@ class MessageTurns:
 
     def _delete(self, message: QueueMessage, status: Status, facts: dict[str, Any]) -> bool:
         try:
-            self._queue.delete(message)
+            self.queue.delete(message)
         except Exception as error:  # noqa: BLE001 - reported in the result; the message comes again
-            why = self._delivery.redact(str(error))
+            why = self.delivery.redact(str(error))
             text = f"{status}, but not deleted from the queue, so it may come again: {why}"
             if before := facts.pop("error", None):
                 text = f"{before}; {text}"
@@ -216,11 +206,11 @@ class MessageTurns:
             owner=owner,
         )
         with self._lock:
-            self._report.results.append(outcome)
+            self.report.results.append(outcome)
         if status not in ("failed", "skipped"):
             pause = None
         asked = attempt.retry_after if attempt and attempt.verdict is Verdict.TRANSIENT else None
-        self._journal(
+        self.journal(
             _LEVELS[status],
             status,
             message_id=message.message_id,
@@ -243,7 +233,7 @@ class MessageTurns:
             # In seconds; of less, no use is made for a pause.
             retry_after=round(asked) if pause is not None and asked and asked >= 1 else None,
         )
-        self._on_outcome(outcome)
+        self.on_outcome(outcome)
 
 
 def _reason_to_park(message: QueueMessage, attempt: Attempt) -> str | None:

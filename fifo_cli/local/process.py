@@ -46,44 +46,19 @@ _INHERITED: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
 class Files:
     """Where the embedded stack of a project folder keeps what it needs; absolute paths."""
 
-    root: Path
-
-    @classmethod
-    def of(cls, folder: Path) -> Files:
-        return cls(folder.absolute() / FOLDER)
-
-    @property
-    def record(self) -> Path:
-        """Who runs: process id, port and token; locked by the stack's process for as long as it lives."""
-        return self.root / "stack.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held while a command starts or stops the stack."""
-        return self.root / "lock"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "stack.log"
-
-    @property
-    def state(self) -> Path:
-        """What the stack saves when it stops."""
-        return self.root / "state"
-
-    @property
-    def tmp(self) -> Path:
-        """The stack's own temporary files, unpacked functions among them."""
-        return self.root / "tmp"
-
-    @property
-    def credentials(self) -> Path:
-        """The stack's key, as the aws CLI and the SDKs read it ($AWS_SHARED_CREDENTIALS_FILE)."""
-        return self.root / "credentials"
+    def __init__(self, folder: Path) -> None:
+        self.root = root = folder.absolute() / FOLDER
+        # Who runs: process id, port and token; locked by the stack's process for as long as it lives.
+        self.record = root / "stack.json"
+        self.lock = root / "lock"  # held while a command starts or stops the stack
+        self.log = root / "stack.log"
+        self.state = root / "state"  # what the stack saves when it stops
+        self.tmp = root / "tmp"  # its own temporary files, unpacked functions among them
+        # Its key, as the aws CLI and the SDKs read it ($AWS_SHARED_CREDENTIALS_FILE).
+        self.credentials = root / "credentials"
 
     def prepare(self) -> None:
         """Make the folders, private to the user and ignored by git; raises StackError if it cannot."""

@@ -61,7 +61,7 @@ def up(
         raise UsageError(
             f"{port} is not a TCP port", hint="give --port a number from 1 to 65535, or 0 for any free one"
         )
-    files = Files.of(folder)
+    files = Files(folder)
     files.prepare()
     with _turn(files):
         running = process.find(files)
@@ -88,7 +88,7 @@ def down(
     folder: Path, *, listener: Listener = silent, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
 ) -> StackStatus:
     """Stop the folder's stack, after it saved its state; nothing happens when it does not run."""
-    files = Files.of(folder)
+    files = Files(folder)
     if process.find(files) is None:
         return StackStatus()
     with _turn(files):
@@ -111,7 +111,7 @@ def _stop(files: Files, running: Running, listener: Listener, sleep: Sleep, cloc
 
 def status(folder: Path) -> StackStatus:
     """Say whether the folder's stack runs, and where; writes nothing."""
-    files = Files.of(folder)
+    files = Files(folder)
     return _status(files, process.find(files))
 
 
@@ -119,7 +119,7 @@ def reset(
     folder: Path, *, listener: Listener = silent, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
 ) -> StackStatus:
     """Forget everything the folder's stack holds; if it runs it starts again, on the same port."""
-    files = Files.of(folder)
+    files = Files(folder)
     if not files.root.exists():
         return StackStatus()
     with _turn(files):
@@ -151,7 +151,7 @@ def _forget(files: Files) -> None:
 
 def endpoint_of(folder: Path) -> str:
     """Return the URL of the folder's running stack; raises StackError when it does not run."""
-    running = process.find(Files.of(folder))
+    running = process.find(Files(folder))
     if running is None or running.stopping:
         raise StackError(
             f"the embedded stack of {folder.absolute()} is not running",
@@ -163,13 +163,13 @@ def endpoint_of(folder: Path) -> str:
 
 def key_of(folder: Path) -> tuple[str, str]:
     """Return the access key of the folder's stack, id and secret; raises StackError if it cannot be read."""
-    key = Files.of(folder).key()
+    key = Files(folder).key()
     return key.id, key.secret
 
 
 def key_file_of(folder: Path) -> str:
     """Return the file that has the key of the folder's stack, for other tools."""
-    return str(Files.of(folder).credentials.absolute())
+    return str(Files(folder).credentials.absolute())
 
 
 def _status(files: Files, running: Running | None) -> StackStatus:

@@ -407,10 +407,10 @@ def started(folder: Path) -> Iterator[Stack]:
 
 def end_stack(folder: Path) -> None:
     """End a stack as a machine that shuts down does."""
-    running = process.find(Files.of(folder))
+    running = process.find(Files(folder))
     assert running is not None
     os.kill(running.pid, signal.SIGTERM)
-    wait_until(lambda: process.find(Files.of(folder)) is None)
+    wait_until(lambda: process.find(Files(folder)) is None)
 
 
 def test_the_wrong_environment(shop: Shop) -> None:

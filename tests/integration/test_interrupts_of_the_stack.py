@@ -36,7 +36,7 @@ def place(fork_server: ForkServer, tmp_path: Path) -> Iterator[Place]:
     made = Project.create(tmp_path / "project", new_name(), "http://127.0.0.1:9", None, {})
     (tmp_path / "tmp").mkdir()
     yield Place(made, fork_server, tmp_path / "tmp")
-    files = Files.of(made.folder)
+    files = Files(made.folder)
     if (running := process.find(files)) is not None:
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
 
@@ -75,7 +75,7 @@ STARTING: Final[dict[str, Phase]] = {
 @in_turn("phase", STARTING)
 def test_up_leaves_no_process(place: Place, phase: str, number: signal.Signals) -> None:
     folder = place.project.folder
-    files = Files.of(folder)
+    files = Files(folder)
     line = ["local", "up", "--port", "0"]
 
     assert place.interrupted(line, number, {}, hangs=lambda: STARTING[phase](files), after=0.02) == ""
@@ -101,7 +101,7 @@ class Busy:
 @in_turn("then", ["up", "down", "nothing"])
 def test_down_goes_on_and_loses_nothing(place: Place, then: str, number: signal.Signals) -> None:
     folder = place.project.folder
-    files = Files.of(folder)
+    files = Files(folder)
     before = stack.up(folder, port=0)
     Busy(folder)
 
@@ -129,7 +129,7 @@ RESETTING: Final[dict[str, Phase]] = {
 @in_turn("phase", RESETTING)
 def test_reset_forgets_all_or_nothing(place: Place, phase: str, number: signal.Signals) -> None:
     folder = place.project.folder
-    files = Files.of(folder)
+    files = Files(folder)
     stack.up(folder, port=0)
     client(folder).client("sqs").create_queue(QueueName="kept")
     stack.down(folder)

@@ -46,7 +46,7 @@ def handler(event, context):
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     running = process.find(files)
     if running is not None:
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def _aws(status: StackStatus) -> Aws:
     assert status.credentials is not None
-    key = Files(Path(status.credentials).parent).key()
+    key = Files(Path(status.credentials).parent.parent).key()
     return Aws(Target(endpoint_url=status.endpoint, local=True, key=(key.id, key.secret)))
 
 
@@ -166,7 +166,7 @@ def test_it_starts_answers_and_stops_without_leaving_a_process(folder):
     assert stack.down(folder, listener=events.append) == StackStatus()
     assert stack.status(folder) == StackStatus()
     assert _processes(folder) == []
-    assert not Files.of(folder).tmp.exists()
+    assert not Files(folder).tmp.exists()
     assert started.endpoint is not None
     assert events == [
         Started("start", "stack", started.endpoint),
@@ -447,7 +447,7 @@ def test_an_interrupted_start_leaves_no_process(folder):
 
 
 def test_a_stack_that_cannot_start_says_why(folder):
-    files = Files.of(folder)
+    files = Files(folder)
     files.prepare()
     # A broken ministack comes first on the path.
     broken = folder / "broken" / "ministack"
@@ -488,7 +488,7 @@ def test_what_it_saves_is_for_the_user_alone(folder):
     aws = _aws(stack.up(folder, port=0))
     aws.client("ssm").put_parameter(Name="/key", Value="s3cret", Type="SecureString")
     stack.down(folder)
-    files = Files.of(folder)
+    files = Files(folder)
     assert stat.S_IMODE(files.root.stat().st_mode) == 0o700
     saved = [path for path in files.root.rglob("*") if path.is_file() and path.name != ".gitignore"]
     assert len(saved) > 3

@@ -37,7 +37,7 @@ class Own:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files = Files.of(folder)
+        self.files = Files(folder)
         status = stack.up(folder, port=0)
         assert status.endpoint is not None
         self.endpoint = status.endpoint
@@ -74,11 +74,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
 
 
 def test_two_stacks_have_two_keys_and_a_restart_keeps_it(own: Own, tmp_path: Path) -> None:
-    Files.of(tmp_path).prepare()
+    Files(tmp_path).prepare()
     other = stack.key_of(tmp_path)
     assert other[0] != own.key[0]
     assert len(other[0]) == 40
-    Files.of(tmp_path).prepare()
+    Files(tmp_path).prepare()
     assert stack.key_of(tmp_path) == other
 
 
@@ -148,7 +148,7 @@ def test_other_tools_get_the_key_as_local_status_says(own: Own) -> None:
 
 
 def test_a_key_that_others_could_have_written_is_refused(tmp_path: Path) -> None:
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     files.prepare()
     files.credentials.chmod(0o644)
     with pytest.raises(StackError, match="open to others"):

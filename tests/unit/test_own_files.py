@@ -162,7 +162,7 @@ def test_the_folder_of_the_stack_is_the_users_own(tmp_path: Path, kind: str) -> 
     with pytest.raises(NotOwnError):
         check_own_folder(folder)
     with pytest.raises(NotOwnError):
-        Files.of(tmp_path).prepare()
+        Files(tmp_path).prepare()
 
     assert list(real.iterdir()) == []
 

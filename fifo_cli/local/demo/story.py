@@ -117,7 +117,7 @@ def _stack(folder: Path, before_cleanup: Callable[[], None]) -> Iterator[str]:
         yield stack.endpoint_of(folder)
     finally:
         before_cleanup()
-        files = process.Files.of(folder)
+        files = process.Files(folder)
         running = process.find(files)
         if running is not None:
             process.kill(files, running, sleep=time.sleep, clock=time.monotonic)

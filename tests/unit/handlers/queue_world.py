@@ -123,7 +123,7 @@ class World:
             journal=self.journal,
             clock=self.clock,
             sleep=self.poller.pause,
-            random=self.random.random,
+            chance=self.random.random,
         )
         self.workers.append(worker)
 

@@ -24,7 +24,7 @@ from fifo_cli.local.receiver import Receiver, Reply
 
 
 def _keyed(folder: Path) -> Files:
-    files = Files.of(folder)
+    files = Files(folder)
     files.prepare()
     return files
 
@@ -51,7 +51,7 @@ def test_the_stack_never_sees_the_users_aws_settings_or_proxies(tmp_path):
         "PYTHONWARNINGS": "error",
         "DOCKER_HOST": "unix:///var/run/docker.sock",
     }
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     made = process.environment(files, 4567, "token", base)
     assert {name: made.get(name) for name in base} == {
         **dict.fromkeys(base),
@@ -69,12 +69,12 @@ def test_the_stack_never_sees_the_users_aws_settings_or_proxies(tmp_path):
 
 def test_relative_entries_of_the_python_path_stay_what_they_were(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    made = process.environment(Files.of(tmp_path), 1, "t", {"PYTHONPATH": "src:/abs:"})
+    made = process.environment(Files(tmp_path), 1, "t", {"PYTHONPATH": "src:/abs:"})
     assert made["PYTHONPATH"] == f"{tmp_path / 'src'}:/abs"
 
 
 def test_the_folder_is_private_and_ignored_by_git(tmp_path):
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     files.prepare()
     files.prepare()
     assert stat.S_IMODE(files.root.stat().st_mode) == 0o700
@@ -85,17 +85,17 @@ def test_the_folder_is_private_and_ignored_by_git(tmp_path):
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path):
     (tmp_path / ".fifo").write_text("a file is in the way")
     with pytest.raises(StackError, match="cannot keep its state") as caught:
-        Files.of(tmp_path).prepare()
+        Files(tmp_path).prepare()
     assert "write" in caught.value.hint
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path):
-    assert process.find(Files.of(tmp_path)) is None
+    assert process.find(Files(tmp_path)) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_record_left_by_a_process_that_is_gone_means_nothing(tmp_path):
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     files.prepare()
     # The process id lives, and is not the stack's: it was used again.
     files.record.write_text(json.dumps({"pid": os.getpid(), "port": 4566, "token": "t"}))
@@ -103,7 +103,7 @@ def test_a_record_left_by_a_process_that_is_gone_means_nothing(tmp_path):
 
 
 def test_a_held_record_is_a_running_stack(tmp_path):
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     with _held(files, '{"pid": 12, "port": 4570, "token": "t", "guarded": true}'):
         assert process.find(files) == Running(12, 4570, "t")
         assert process.find(files) == Running(12, 4570, "t")
@@ -113,7 +113,7 @@ def test_a_held_record_is_a_running_stack(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "port": 1, "token": ""}'])
 def test_a_running_stack_that_left_no_record_is_an_error_and_not_a_traceback(tmp_path, text, monkeypatch):
     monkeypatch.setattr(process, "_POLL", 0)
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     with (
         _held(files, text),
         pytest.raises(StackError, match="does not say which process"),
@@ -142,7 +142,7 @@ def test_a_port_where_nobody_answers_is_not_the_stack(tmp_path):
 
 
 def test_waiting_for_a_stack_that_never_answers_ends_with_its_log(tmp_path):
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     now = [0.0]
     slept: list[float] = []
 
@@ -162,13 +162,13 @@ def test_waiting_for_a_stack_that_never_answers_ends_with_its_log(tmp_path):
 
 
 def test_waiting_for_a_stack_that_ended_says_so_at_once(tmp_path):
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     files.prepare()
     assert process.wait_until_ready(files, sleep=lambda seconds: None, clock=lambda: 0.0) is None
 
 
 def test_the_log_of_a_stack_that_never_started_is_empty(tmp_path: Path):
-    assert Files.of(tmp_path).log_tail() == ""
+    assert Files(tmp_path).log_tail() == ""
 
 
 def test_a_disk_without_room_is_named_with_what_is_needed(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_hold_the_state_is_reported_with_what_helps(number:
 
 
 def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: Path) -> None:
-    files = Files.of(tmp_path)
+    files = Files(tmp_path)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
         running = Running(pid=child.pid, port=1, token="t")
         process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
@@ -195,7 +195,7 @@ def test_a_stack_that_has_no_process_group_yet_is_killed_all_the_same(tmp_path: 
 
 
 def test_a_stack_of_an_older_version_is_to_be_restarted(tmp_path: Path) -> None:
-    with _held(Files.of(tmp_path), '{"pid": 12, "port": 4570, "token": "t"}'):
+    with _held(Files(tmp_path), '{"pid": 12, "port": 4570, "token": "t"}'):
         for use in (stack.up, stack.endpoint_of):
             with pytest.raises(StackError, match="asks for no key") as caught:
                 use(tmp_path)
