@@ -25,6 +25,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import resource
 import stat
 import threading
 import time
@@ -473,15 +474,13 @@ def memory_bounded(mebibytes: int, *, threads: int) -> Iterator[None]:
     embedded stack, there is none. The bound is far above what a function of ``mebibytes`` could ever use.
     """
     try:
-        import resource  # noqa: PLC0415 - not on every system
-
         with open("/proc/self/status", encoding="ascii", errors="replace") as status:
             used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
         before = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = used + max(_MEMORY_HEADROOM, 2 * mebibytes << 20) + threads * _THREAD_STACK
         if before[0] == resource.RLIM_INFINITY or before[0] > wanted:
             resource.setrlimit(resource.RLIMIT_DATA, (wanted, before[1]))
-    except (ImportError, OSError, ValueError, StopIteration, IndexError):
+    except (OSError, ValueError, StopIteration, IndexError):
         yield
         return
     try:

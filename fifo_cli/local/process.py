@@ -307,7 +307,9 @@ def answers(files: Files, running: Running) -> bool:
     return isinstance(document, dict) and document.get("edition") == running.token
 
 
-def wait_until_ready(files: Files, *, sleep: Sleep, clock: Clock) -> Running | None:
+def wait_until_ready(
+    files: Files, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
+) -> Running | None:
     """Return the stack once it answers, None if it ended; raises StackError after READY_TIMEOUT seconds."""
     deadline = clock() + READY_TIMEOUT
     while clock() < deadline:
@@ -343,7 +345,9 @@ def _mark_stopping(files: Files, running: Running) -> None:
         file.write(json.dumps(record).encode())
 
 
-def kill(files: Files, running: Running, *, sleep: Sleep, clock: Clock) -> None:
+def kill(
+    files: Files, running: Running, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
+) -> None:
     """End the stack and all functions it runs at once; what it has not saved is lost."""
     # PermissionError: macOS's answer when only zombies are left of the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -50,7 +50,6 @@ def up(
     port: int | None = None,
     listener: Listener = silent,
     sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
 ) -> StackStatus:
     """Start the folder's stack unless it runs, and wait until it answers.
 
@@ -66,7 +65,7 @@ def up(
     with _turn(files):
         running = process.find(files)
         if running is not None and running.stopping:  # `down` was interrupted
-            _stop(files, running, listener, sleep, clock)
+            _stop(files, running, listener, sleep)
             running = None
         if running is not None and port not in (None, 0, running.port):
             raise StackError(
@@ -76,12 +75,9 @@ def up(
         if running is not None:
             process.require_guarded(running)
         # Found running, it may still be starting: another `up` was interrupted before the stack answered.
-        return _status(
-            files,
-            _start(files, port, listener, sleep, clock)
-            if running is None
-            else _await_ready(files, running, sleep, clock),
-        )
+        if running is None:
+            return _status(files, _start(files, port, listener, sleep))
+        return _status(files, _await_ready(files, running, sleep))
 
 
 def down(
@@ -102,7 +98,9 @@ def down(
     return StackStatus()
 
 
-def _stop(files: Files, running: Running, listener: Listener, sleep: Sleep, clock: Clock) -> None:
+def _stop(
+    files: Files, running: Running, listener: Listener, sleep: Sleep, clock: Clock = time.monotonic
+) -> None:
     listener(Started("stop", "stack", running.endpoint))
     if not process.stop(files, running, sleep=sleep, clock=clock):
         listener(Warned("the embedded stack had to be killed; what it did since its start may be lost"))
@@ -115,9 +113,7 @@ def status(folder: Path) -> StackStatus:
     return _status(files, process.find(files))
 
 
-def reset(
-    folder: Path, *, listener: Listener = silent, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
-) -> StackStatus:
+def reset(folder: Path, *, listener: Listener = silent) -> StackStatus:
     """Forget everything the folder's stack holds; if it runs it starts again, on the same port."""
     files = Files(folder)
     if not files.root.exists():
@@ -126,11 +122,11 @@ def reset(
         running = process.find(files)
         try:
             if running is not None:
-                process.kill(files, running, sleep=sleep, clock=clock)
+                process.kill(files, running)
             _forget(files)
             if running is None or running.stopping:
                 return StackStatus()
-            return _status(files, _start(files, running.port, listener, sleep, clock))
+            return _status(files, _start(files, running.port, listener, time.sleep))
         except KeyboardInterrupt:
             if running is not None:
                 listener(Warned(f"the embedded stack is stopped now; {command_line('local up')} starts it"))
@@ -197,7 +193,7 @@ def _turn(files: Files) -> Iterator[None]:
         lock.release()
 
 
-def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clock: Clock) -> Running:
+def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep) -> Running:
     if importlib.util.find_spec("ministack") is None:
         raise StackError(
             "the embedded stack (ministack) is not installed", hint="pip install 'fifo-cli[local]'"
@@ -206,7 +202,7 @@ def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clo
         chosen = port or (free_port() if port == 0 else DEFAULT_PORT)
         _require_free(chosen)
         listener(Started("start", "stack", f"http://{HOST}:{chosen}"))
-        running = _start_on(files, chosen, sleep, clock)
+        running = _start_on(files, chosen, sleep)
         if running is not None:
             listener(Finished("start", "stack", running.endpoint))
             return running
@@ -218,20 +214,20 @@ def _start(files: Files, port: int | None, listener: Listener, sleep: Sleep, clo
     )
 
 
-def _start_on(files: Files, port: int, sleep: Sleep, clock: Clock) -> Running | None:
+def _start_on(files: Files, port: int, sleep: Sleep) -> Running | None:
     """Start the stack and wait until it answers; None if it ended; interrupted, it leaves no process."""
     try:
         process.spawn(files, port, secrets.token_hex(8), sleep=sleep)
-        return process.wait_until_ready(files, sleep=sleep, clock=clock)
+        return process.wait_until_ready(files, sleep=sleep)
     except BaseException:
         running = process.find(files)
         if running is not None:
-            process.kill(files, running, sleep=sleep, clock=clock)
+            process.kill(files, running, sleep=sleep)
         raise
 
 
-def _await_ready(files: Files, running: Running, sleep: Sleep, clock: Clock) -> Running:
-    ready = process.wait_until_ready(files, sleep=sleep, clock=clock)
+def _await_ready(files: Files, running: Running, sleep: Sleep) -> Running:
+    ready = process.wait_until_ready(files, sleep=sleep)
     if ready is None:
         raise StackError(
             f"the embedded stack on port {running.port} has just ended{files.log_tail()}",

@@ -38,7 +38,7 @@ def place(fork_server: ForkServer, tmp_path: Path) -> Iterator[Place]:
     yield Place(made, fork_server, tmp_path / "tmp")
     files = Files(made.folder)
     if (running := process.find(files)) is not None:
-        process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
+        process.kill(files, running)
 
 
 def recorded(files: Files) -> dict[str, object]:

@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     files = Files(tmp_path)
     running = process.find(files)
     if running is not None:
-        process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
+        process.kill(files, running)
 
 
 def _aws(status: StackStatus) -> Aws:

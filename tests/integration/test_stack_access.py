@@ -70,7 +70,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     yield made
     running = process.find(made.files)
     if running is not None:
-        process.kill(made.files, running, sleep=time.sleep, clock=time.monotonic)
+        process.kill(made.files, running)
 
 
 def test_two_stacks_have_two_keys_and_a_restart_keeps_it(own: Own, tmp_path: Path) -> None:

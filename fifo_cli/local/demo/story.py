@@ -120,7 +120,7 @@ def _stack(folder: Path, before_cleanup: Callable[[], None]) -> Iterator[str]:
         files = process.Files(folder)
         running = process.find(files)
         if running is not None:
-            process.kill(files, running, sleep=time.sleep, clock=time.monotonic)
+            process.kill(files, running)
 
 
 def _config(items: DemoItems, url: str) -> str:
