@@ -32,7 +32,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -268,6 +268,7 @@ class _Turns:
                 self._changed.notify_all()
 
 
+@dataclass(eq=False)
 class CodeGuard:
     """Runs one function of the user's, for many messages and from many threads.
 
@@ -276,31 +277,25 @@ class CodeGuard:
     code runs in another one, which is ended with what does not return.
     """
 
-    def __init__(
-        self,
-        name: str,
-        notes: Notes,
-        *,
-        limit: float,
-        calls_network: bool,
-        stopped: Callable[[], bool] = lambda: False,
-        process: CodeProcess | None = None,
-    ) -> None:
-        self.name = name
-        self.limit = limit
-        self.times_over = 0  # how often code did not return in time
-        self.lost = 0  # for how many it did not return, or ended the process: the message was to blame
-        self.lost_in_a_row = 0
-        self._waits = 0  # how often it did not return in time, since it last did
-        self._notes = notes
-        self._calls_network = calls_network
-        self._stopped = stopped
-        self._process = process
-        self._turns = _Turns()
-        self._threads: dict[int, CallThread] = {}
-        self._lock = threading.Lock()
+    name: str
+    notes: Notes
+    _: KW_ONLY
+    limit: float
+    calls_network: bool
+    stopped: Callable[[], bool] = lambda: False
+    process: CodeProcess | None = None
+    times_over: int = field(default=0, init=False)  # how often code did not return in time
+    # For how many it did not return, or ended the process: the message was to blame.
+    lost: int = field(default=0, init=False)
+    lost_in_a_row: int = field(default=0, init=False)
+    _waits: int = field(default=0, init=False)  # how often it did not return in time, since it last did
+    _turns: _Turns = field(default_factory=_Turns, init=False)
+    _threads: dict[int, CallThread] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    def __post_init__(self) -> None:
         # The messages that reached the limit since the code last returned; of a group, that is its first.
-        self._in_a_row = notes.over_limit() if calls_network else set()
+        self._in_a_row: set[str] = self.notes.over_limit() if self.calls_network else set()
 
     def run(self, subject: str, work: Callable[[], T], *, seconds: float = float("inf")) -> T:
         """Do ``work``, which calls the user's code for the message or record ``subject``.
@@ -309,7 +304,7 @@ class CodeGuard:
         is what is left of the run: what takes longer than that, but not than the limit, is tried again
         (ApiUnavailableError, or OutOfTimeError if the code calls no network).
         """
-        if self._process is not None and self._calls_network and self._waits >= _WAITS_MAX:
+        if self.process is not None and self.calls_network and self._waits >= _WAITS_MAX:
             seconds = min(seconds, _SHORT_SECONDS)
         note = self._new_note(subject)
         while True:
@@ -320,16 +315,16 @@ class CodeGuard:
                 note.running, note.how = ended.by_itself, ended.how
             except MessageError:
                 # Its end was seen here. The next command may run code that has been fixed.
-                if self._process is not None and not (self._calls_network and note.waited):
-                    self._notes.remove(subject)
+                if self.process is not None and not (self.calls_network and note.waited):
+                    self.notes.remove(subject)
                 raise
 
     def _run_once(self, subject: str, note: Note, work: Callable[[], T], seconds: float) -> T:
         """Do the work one time; raises CodeEndedError if the process that runs the code ends meanwhile."""
         with self._turns.taken(alone=note.alone):
-            process = self._process.start() if self._process else None
+            process = self.process.start() if self.process else None
             note.running = True
-            self._notes.write(subject, note)
+            self.notes.write(subject, note)
             try:
                 result, error = self._timed(subject, note, work, min(self.limit, seconds), process)
             except TimeUpError:
@@ -337,10 +332,10 @@ class CodeGuard:
                     raise CodeEndedError(STOOD_STILL, by_itself=True) from None
                 raise self._over_limit(subject, note, full=seconds >= self.limit) from None
             except BaseException:  # Ctrl-C: no fault of the message's
-                self._notes.remove(subject)
+                self.notes.remove(subject)
                 raise
             # Within its turn: what runs next may end the process, and that is not this one's fault.
-            self._notes.remove(subject)
+            self.notes.remove(subject)
         if isinstance(error, CodeEndedError):
             raise error
         if error is None or isinstance(error, MessageError):
@@ -349,7 +344,7 @@ class CodeGuard:
             return result  # type: ignore[return-value]
         if isinstance(error, _OURS):
             raise error
-        failure = user_code_failure(self.name, error, calls_network=self._calls_network)
+        failure = user_code_failure(self.name, error, calls_network=self.calls_network)
         if isinstance(failure, MessageError):
             self._end_row()
         raise failure from error
@@ -362,17 +357,17 @@ class CodeGuard:
         with self._lock:
             keys, self._in_a_row = self._in_a_row, set()
         for key in keys:
-            self._notes.end_wait(key)
+            self.notes.end_wait(key)
 
     def close(self) -> None:
         for thread in self._threads.values():
             thread.close()
-        if self._process is not None:
-            self._process.close()
+        if self.process is not None:
+            self.process.close()
 
     def _new_note(self, subject: str) -> Note:
-        kind = "message" if self._calls_network else "record"
-        return self._notes.read(subject) or Note(f"{kind} {subject}")
+        kind = "message" if self.calls_network else "record"
+        return self.notes.read(subject) or Note(f"{kind} {subject}")
 
     def _judge(self, subject: str, note: Note) -> None:
         """Prepare the note for this try; raises MessageError if what is known of the message is enough."""
@@ -381,13 +376,13 @@ class CodeGuard:
             note.ends_alone += note.alone
         note.running, note.alone = False, note.ends > 0
         if note.ends >= _ENDS_MAX and note.ends_alone:
-            self._notes.write(subject, note)
+            self.notes.write(subject, note)
             how = f" ({note.how})" if note.how else ""
             raise self._lost(
                 f"the process ended {note.ends} times while {self.name} handled this one{how}: "
                 "the code exits, crashes, hangs in a call of C, or takes more memory than there is"
             )
-        if note.over_limit and not self._calls_network:
+        if note.over_limit and not self.calls_network:
             raise self._lost(self._too_long())
 
     def _timed(
@@ -404,9 +399,9 @@ class CodeGuard:
 
         def look() -> None:
             nonlocal ends
-            if note.running and self._stopped():
+            if note.running and self.stopped():
                 note.running = False
-                self._notes.write(subject, note)
+                self.notes.write(subject, note)
                 ends = time.monotonic() + _STOPPED_SECONDS
             if time.monotonic() > ends:
                 raise self._out_of_time("the command was interrupted")
@@ -422,7 +417,7 @@ class CodeGuard:
             if process is None and not standard_files.put_back():
                 # The next message must not meet this. Its note shows whose fault the end was.
                 note.how = standard_files.CLOSED_ITS_FILES
-                self._notes.write(subject, note)
+                self.notes.write(subject, note)
                 os._exit(standard_files.CLOSED)
 
     def _over_limit(self, subject: str, note: Note, *, full: bool) -> Exception:
@@ -432,10 +427,10 @@ class CodeGuard:
             self.times_over += 1
             waits, self._waits = self._waits, self._waits + 1
             self._in_a_row.add(key_of(subject))
-            several = self._calls_network and len(self._in_a_row) > 1
+            several = self.calls_network and len(self._in_a_row) > 1
         note.over_limit += full and not several
-        self._notes.write(subject, note)
-        if note.over_limit >= (_OVER_LIMIT_MAX if self._calls_network else 1):
+        self.notes.write(subject, note)
+        if note.over_limit >= (_OVER_LIMIT_MAX if self.calls_network else 1):
             return self._lost(self._too_long())
         if not full:
             row = f"the time it had after {waits} messages in a row that did not return was over"
@@ -451,7 +446,7 @@ class CodeGuard:
 
     def _out_of_time(self, before: str) -> Exception:
         text = f"{self.name} did not return before {before}"
-        return ApiUnavailableError(text) if self._calls_network else OutOfTimeError(text)
+        return ApiUnavailableError(text) if self.calls_network else OutOfTimeError(text)
 
     def _too_long(self) -> str:
         return f"{self.name} did not return within {self.limit:g} s"

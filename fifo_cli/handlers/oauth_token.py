@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
@@ -90,48 +90,41 @@ class _Fetch:
         self.error: Exception | None = None
 
 
+@dataclass(eq=False)
 class Tokens:
     """Gives the token of a grant; threads may share it.
 
     ``send`` makes one call within so many seconds; ``endpoint`` is how texts call what it goes to.
     """
 
-    def __init__(
-        self,
-        send: Callable[[httpx.Request, float], Answer],
-        hide: Hide,
-        redact: Callable[[str], str],
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        endpoint: str,
-    ) -> None:
-        self._send = send
-        self._hide = hide
-        self._redact = redact
-        self._clock = clock
-        self._endpoint = endpoint
-        self._lock = threading.Lock()
-        self._held: _Token | None = None
-        self._fetch: _Fetch | None = None
-        self._asked_to_wait: tuple[Grant, float, str] | None = None
+    send: Callable[[httpx.Request, float], Answer]
+    hide: Hide
+    redact: Callable[[str], str]
+    clock: Callable[[], float] = time.monotonic
+    _: KW_ONLY
+    endpoint: str
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _held: _Token | None = field(default=None, init=False)
+    _fetch: _Fetch | None = field(default=None, init=False)
+    _asked_to_wait: tuple[Grant, float, str] | None = field(default=None, init=False)
 
     def token(self, grant: Grant, seconds: float) -> str:
         """Return a token within so many seconds.
 
         Raises ConfigurationError if the client is refused, NoTokenError if it gives none for now.
         """
-        until = self._clock() + seconds
+        until = self.clock() + seconds
         while True:
             with self._lock:
                 held = self._held if self._held is not None and self._held.grant == grant else None
-                if held and self._clock() < (held.ends if self._fetch else held.renew_at):
+                if held and self.clock() < (held.ends if self._fetch else held.renew_at):
                     return held.text
                 fetch, mine = self._fetch, self._fetch is None
                 if fetch is None:
                     fetch = self._fetch = _Fetch(grant)
             if mine:
                 return self._fetched(fetch, held, until)
-            if not fetch.done.wait(max(0.0, until - self._clock())):
+            if not fetch.done.wait(max(0.0, until - self.clock())):
                 raise self._outage(f" within {seconds:.3g} s")
             if fetch.grant == grant and fetch.error is not None:
                 raise fetch.error
@@ -146,7 +139,7 @@ class Tokens:
 
     def _fetched(self, fetch: _Fetch, held: _Token | None, until: float) -> str:
         """Fetch a token for all that wait; where that fails, the old one serves, if it is good."""
-        now = self._clock()
+        now = self.clock()
         early = held is not None and now < held.ends
         try:
             self._wait_as_asked(fetch.grant)
@@ -170,7 +163,7 @@ class Tokens:
     def _kept_on(self, held: _Token | None) -> _Token | None:
         """Hold the old token for a while more; None if it is over, or the API refused it meanwhile."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if held is None or self._held is not held or now >= held.ends:
                 return None
             self._held = replace(held, renew_at=min(held.ends, now + _EARLY_AGAIN))
@@ -180,25 +173,25 @@ class Tokens:
         """Raise NoTokenError while the endpoint wants to be left alone (Retry-After)."""
         if self._asked_to_wait is not None:
             asked, until, reason = self._asked_to_wait
-            if asked == grant and (left := until - self._clock()) > 0:
+            if asked == grant and (left := until - self.clock()) > 0:
                 raise self._outage(reason, retry_after=left)
 
     def _ask(self, grant: Grant, seconds: float) -> _Token:
-        began = self._clock()
+        began = self.clock()
         try:
-            answer = self._send(self._request(grant), seconds)
+            answer = self.send(self._request(grant), seconds)
         except httpx.TransportError as error:
-            reason = self._redact(described(error).partition(": bytearray(")[0])
+            reason = self.redact(described(error).partition(": bytearray(")[0])
             raise self._outage(f": {reason}") from error
         fields = _fields(answer)
         text = fields.get("access_token")
         if not (200 <= answer.status < 300 and isinstance(text, str) and _TOKEN.fullmatch(text)):
             raise self._refusal(grant, answer, fields)
-        self._hide(text)
+        self.hide(text)
         kind = fields.get("token_type", "Bearer")
         if not (isinstance(kind, str) and kind.lower() == "bearer"):
             kind = self._shown(kind)
-            reason = f"{self._endpoint} gives tokens of token_type {kind}; only Bearer is known here"
+            reason = f"{self.endpoint} gives tokens of token_type {kind}; only Bearer is known here"
             raise AuthError("token_url", reason)
         life = lifetime(fields.get("expires_in"))
         renew_at = began + life - min(_MARGIN, life * _MARGIN_SHARE)
@@ -212,7 +205,7 @@ class Tokens:
         else:  # each is encoded as in a form, then both as in RFC 7617 (RFC 6749, 2.3.1)
             pair = f"{quote_plus(grant.client_id)}:{quote_plus(grant.client_secret)}"
             encoded = base64.b64encode(pair.encode()).decode()
-            self._hide(encoded, readable=True)
+            self.hide(encoded, readable=True)
             headers["Authorization"] = f"Basic {encoded}"
         form |= {"scope": grant.scope} if grant.scope else {}
         form |= {"audience": grant.audience} if grant.audience else {}
@@ -230,24 +223,24 @@ class Tokens:
         # Some servers answer 200 and say in the body that they refuse.
         if answer.status == 401 or named or (success and error in _ABOUT):
             about = _ABOUT.get(error, _CREDENTIALS if answer.status == 401 else "token_url")
-            return AuthError(about, f"{self._endpoint} refused it: {status}")
+            return AuthError(about, f"{self.endpoint} refused it: {status}")
         wait = answer.retry_after and min(answer.retry_after, _RETRY_AFTER_MAX)
         why = f": {status}"
         if wait:
             then = datetime.now(UTC) + timedelta(seconds=wait)
             why += f"; it is not asked again before {then:%H:%M:%S} UTC"
-            self._asked_to_wait = grant, self._clock() + wait, why
+            self._asked_to_wait = grant, self.clock() + wait, why
         return self._outage(why, retry_after=wait)
 
     def _outage(self, why: str, *, retry_after: float | None = None) -> NoTokenError:
         """Make the error of an endpoint that gives no token for now; in ``why`` all secrets are hidden."""
-        return NoTokenError("", words=f"no token from {self._endpoint}{why}", retry_after=retry_after)
+        return NoTokenError("", words=f"no token from {self.endpoint}{why}", retry_after=retry_after)
 
     def _shown(self, text: object) -> str:
         """Return what the endpoint says, as it may be shown; the words of the standards hold no secret."""
         if text in _SPECIFIED:
             return str(text)
-        line = " ".join(self._redact(str(text)).split())
+        line = " ".join(self.redact(str(text)).split())
         return "".join(char if char.isprintable() else "?" for char in line)[:_QUOTED_MAX]
 
 

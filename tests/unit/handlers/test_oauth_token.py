@@ -405,7 +405,7 @@ def test_the_endpoint_is_named_as_in_the_file_with_its_placeholders():
     site, ssm = Site(), FakeSsm(id="tenant-4711", secret="secret-one")
     made = with_auth(site, AUTH | {"token_url": "https://{id}.test/token"}, ssm)
     site.valid = set()
-    made._auths[next(iter(made._auths))]._tools.tokens._send = lambda request, seconds: Answer(503, "", None)
+    made._auths[next(iter(made._auths))]._tools.tokens.send = lambda request, seconds: Answer(503, "", None)
     reason = made.attempt(held()).error
     assert reason == "no call to api.test: no token from {id}.test: HTTP 503"
 
