@@ -71,7 +71,7 @@ class Note:
     ``ends`` counts the ends of the process while it was handled, ``ends_alone`` those with no other beside
     it, ``over_limit`` the times that the code did not return for it alone. ``waited``: the last time it
     did not return, also in an outage. ``subject`` is the message or record, in words for people; ``how``
-    says how the process ended, where that is known.
+    says how the process ended, where that is known. ``key`` is the name of its file.
     """
 
     subject: str = ""
@@ -82,6 +82,7 @@ class Note:
     over_limit: int = 0
     waited: bool = False
     how: str = ""
+    key: str = ""
 
 
 class RunningProcess(Protocol):
@@ -123,27 +124,27 @@ class Notes:
         self._folder = folder
         self._usable = _private_folder(folder)
 
-    def read(self, subject: str) -> Note | None:
-        if not self._usable:
-            return None
-        return _read(self._path(key_of(subject)))
+    def read(self, key: str) -> Note | None:
+        note = _read(f"{self._folder}/{key}") if self._usable else None
+        if note is not None:
+            note.key = key
+        return note
 
-    def write(self, subject: str, note: Note) -> None:
+    def write(self, note: Note) -> None:
         if self._usable:
             with contextlib.suppress(OSError):
-                _write(self._path(key_of(subject)), note)
+                _write(f"{self._folder}/{note.key}", note)
 
-    def remove(self, subject: str) -> None:
+    def remove(self, note: Note) -> None:
         if self._usable:
             with contextlib.suppress(OSError):
-                os.unlink(self._path(key_of(subject)))
+                os.unlink(f"{self._folder}/{note.key}")
 
     def end_wait(self, key: str) -> None:
         """Let a message that reached the limit count for no outage any more."""
-        if self._usable and (note := _read(self._path(key))):
+        if note := self.read(key):
             note.waited = False
-            with contextlib.suppress(OSError):
-                _write(self._path(key), note)
+            self.write(note)
 
     def over_limit(self) -> set[str]:
         """Return the keys of the messages that reached the limit, and remove what is too old to matter."""
@@ -158,12 +159,9 @@ class Notes:
                     found.add(entry.name)
         return found
 
-    def _path(self, key: str) -> str:
-        return f"{self._folder}/{key}"
-
 
 def key_of(subject: str) -> str:
-    """Return the name of a message's note."""
+    """Return the key of the note of a message, record or import."""
     return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -193,9 +191,10 @@ def _read(path: str) -> Note | None:
 
 def _write(path: str, note: Note) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    facts = {name: value for name, value in asdict(note).items() if name != "key"}
     handle = os.open(path, flags, 0o600)
     try:
-        os.write(handle, json.dumps(asdict(note)).encode())
+        os.write(handle, json.dumps(facts).encode())
     finally:
         os.close(handle)
 
@@ -216,12 +215,13 @@ def load_noted(reference: str, notes: Notes, *, limit: float) -> Callable[..., A
 
     After that it is tried again: what ended the process may have been something else. Raises UserCodeError.
     """
-    subject, limit = f"import {reference} {_version(reference)}", max(limit, IMPORT_SECONDS_MIN)
-    if (note := notes.read(subject)) and note.running:
-        notes.remove(subject)
+    key, limit = key_of(f"import {reference} {_version(reference)}"), max(limit, IMPORT_SECONDS_MIN)
+    if (note := notes.read(key)) and note.running:
+        notes.remove(note)
         raise UserCodeError(reference, "the process ended while it was imported; the next run tries again")
     thread = CallThread()
-    notes.write(subject, Note(f"the import of {reference}", running=True))
+    note = Note(f"the import of {reference}", running=True, key=key)
+    notes.write(note)
     try:
         code = thread.call(lambda: load_code(reference), limit, stop=True)
         if not standard_files.put_back():
@@ -230,7 +230,7 @@ def load_noted(reference: str, notes: Notes, *, limit: float) -> Callable[..., A
     except TimeUpError:
         raise UserCodeError(reference, f"the import did not end within {limit:g} s") from None
     finally:
-        notes.remove(subject)
+        notes.remove(note)
         thread.close()
 
 
@@ -306,36 +306,37 @@ class CodeGuard:
         """
         if self.process is not None and self.calls_network and self._waits >= _WAITS_MAX:
             seconds = min(seconds, _SHORT_SECONDS)
-        note = self._new_note(subject)
+        key, kind = key_of(subject), "message" if self.calls_network else "record"
+        note = self.notes.read(key) or Note(f"{kind} {subject}", key=key)
         while True:
             try:
-                self._judge(subject, note)
-                return self._run_once(subject, note, work, seconds)
+                self._judge(note)
+                return self._run_once(note, work, seconds)
             except CodeEndedError as ended:
                 note.running, note.how = ended.by_itself, ended.how
             except MessageError:
                 # Its end was seen here. The next command may run code that has been fixed.
                 if self.process is not None and not (self.calls_network and note.waited):
-                    self.notes.remove(subject)
+                    self.notes.remove(note)
                 raise
 
-    def _run_once(self, subject: str, note: Note, work: Callable[[], T], seconds: float) -> T:
+    def _run_once(self, note: Note, work: Callable[[], T], seconds: float) -> T:
         """Do the work one time; raises CodeEndedError if the process that runs the code ends meanwhile."""
         with self._turns.taken(alone=note.alone):
             process = self.process.start() if self.process else None
             note.running = True
-            self.notes.write(subject, note)
+            self.notes.write(note)
             try:
-                result, error = self._timed(subject, note, work, min(self.limit, seconds), process)
+                result, error = self._timed(note, work, min(self.limit, seconds), process)
             except TimeUpError:
                 if process is not None and process.stands_still():
                     raise CodeEndedError(STOOD_STILL, by_itself=True) from None
-                raise self._over_limit(subject, note, full=seconds >= self.limit) from None
+                raise self._over_limit(note, full=seconds >= self.limit) from None
             except BaseException:  # Ctrl-C: no fault of the message's
-                self.notes.remove(subject)
+                self.notes.remove(note)
                 raise
             # Within its turn: what runs next may end the process, and that is not this one's fault.
-            self.notes.remove(subject)
+            self.notes.remove(note)
         if isinstance(error, CodeEndedError):
             raise error
         if error is None or isinstance(error, MessageError):
@@ -365,18 +366,14 @@ class CodeGuard:
         if self.process is not None:
             self.process.close()
 
-    def _new_note(self, subject: str) -> Note:
-        kind = "message" if self.calls_network else "record"
-        return self.notes.read(subject) or Note(f"{kind} {subject}")
-
-    def _judge(self, subject: str, note: Note) -> None:
+    def _judge(self, note: Note) -> None:
         """Prepare the note for this try; raises MessageError if what is known of the message is enough."""
         if note.running:
             note.ends += 1
             note.ends_alone += note.alone
         note.running, note.alone = False, note.ends > 0
         if note.ends >= _ENDS_MAX and note.ends_alone:
-            self.notes.write(subject, note)
+            self.notes.write(note)
             how = f" ({note.how})" if note.how else ""
             raise self._lost(
                 f"the process ended {note.ends} times while {self.name} handled this one{how}: "
@@ -386,12 +383,7 @@ class CodeGuard:
             raise self._lost(self._too_long())
 
     def _timed(
-        self,
-        subject: str,
-        note: Note,
-        work: Callable[[], T],
-        seconds: float,
-        process: RunningProcess | None,
+        self, note: Note, work: Callable[[], T], seconds: float, process: RunningProcess | None
     ) -> tuple[T | None, BaseException | None]:
         """Return what ``work`` returns, or what it raises; a KeyboardInterrupt of its own is not a Ctrl-C."""
 
@@ -401,7 +393,7 @@ class CodeGuard:
             nonlocal ends
             if note.running and self.stopped():
                 note.running = False
-                self.notes.write(subject, note)
+                self.notes.write(note)
                 ends = time.monotonic() + _STOPPED_SECONDS
             if time.monotonic() > ends:
                 raise self._out_of_time("the command was interrupted")
@@ -417,19 +409,19 @@ class CodeGuard:
             if process is None and not standard_files.put_back():
                 # The next message must not meet this. Its note shows whose fault the end was.
                 note.how = standard_files.CLOSED_ITS_FILES
-                self.notes.write(subject, note)
+                self.notes.write(note)
                 os._exit(standard_files.CLOSED)
 
-    def _over_limit(self, subject: str, note: Note, *, full: bool) -> Exception:
+    def _over_limit(self, note: Note, *, full: bool) -> Exception:
         """Say what it means that the code did not return in time; ``full``: it had all of the limit."""
         note.running, note.waited = False, True
         with self._lock:
             self.times_over += 1
             waits, self._waits = self._waits, self._waits + 1
-            self._in_a_row.add(key_of(subject))
+            self._in_a_row.add(note.key)
             several = self.calls_network and len(self._in_a_row) > 1
         note.over_limit += full and not several
-        self.notes.write(subject, note)
+        self.notes.write(note)
         if note.over_limit >= (_OVER_LIMIT_MAX if self.calls_network else 1):
             return self._lost(self._too_long())
         if not full:

@@ -30,7 +30,7 @@ LIMIT = 30.0
 class InstantGuard(CodeGuard):
     """A guard for which the limit is over at once: code that would loop raises TimeUpError."""
 
-    def _timed(self, subject, note, work, seconds, process):
+    def _timed(self, note, work, seconds, process):
         result, error = _outcome(work)
         if isinstance(error, TimeUpError):
             raise error
