@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, Clients, new_tls_context, url_fault
-from .api_keys import Hide, Keys
+from .api_keys import Hide, Keys, KeyValues
 from .auth_values import text_fault, value_fault
 from .client_certificate import check_time, is_unknown_issuer, refusal, tls_context
 from .failure import AuthError, ConfigurationError, LateTokenError
@@ -209,16 +209,14 @@ class ApiAuth:
         self.clients: Clients | None = None
         """The clients for its calls, where these are not those of all calls."""
 
-    def prepare(self, generation: int, values: Mapping[str, str], waited: float) -> None:
+    def prepare(self, keys: KeyValues, waited: float) -> None:
         """Get what the next call needs; raises what :meth:`authenticate` does."""
         began = time.monotonic() - waited
         with self._naming():
-            self._current(generation, values).prepare(self._api.timeout - waited)
+            self._current(keys).prepare(self._api.timeout - waited)
         self._left(began)
 
-    def authenticate(
-        self, request: httpx.Request, generation: int, values: Mapping[str, str], waited: float = 0.0
-    ) -> float:
+    def authenticate(self, request: httpx.Request, keys: KeyValues, waited: float = 0.0) -> float:
         """Make of a request what may go out, and return for how many seconds it may then take.
 
         ``waited``: it took so many seconds of them to prepare it. Raises ConfigurationError;
@@ -229,7 +227,7 @@ class ApiAuth:
             raise ConfigurationError("[handlers] request", SENT_OPENLY)
         request.extensions["timeout"] = httpx.Timeout(self._api.timeout - waited).as_dict()
         with self._naming():
-            self._current(generation, values).sign(request)
+            self._current(keys).sign(request)
         return self._left(began)
 
     def _left(self, began: float) -> float:
@@ -270,17 +268,17 @@ class ApiAuth:
         if self.clients is not None:
             self.clients.close()
 
-    def _current(self, generation: int, values: Mapping[str, str]) -> Way:
-        """Return the way with the keys of a generation, the latest that any thread has read."""
+    def _current(self, keys: KeyValues) -> Way:
+        """Return the way with these keys, or with later ones that another thread has read."""
         with self._lock:
-            if self._way is None or generation > self._generation:
-                filled_texts = self._fill(values)
+            if self._way is None or keys.generation > self._generation:
+                filled_texts = self._fill(keys.values)
                 if self._way is None or filled_texts != self._filled:
                     way = self._kind(filled_texts, self._tools)
                     self.close()
                     self.clients = Clients(self._transport, way.tls) if way.tls else None
                     self._way, self._filled = way, filled_texts
-                self._generation = generation
+                self._generation = keys.generation
             return self._way
 
     def _send(self, request: httpx.Request, timeout: float) -> Answer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Set
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -42,6 +42,13 @@ class Hide(Protocol):
     def __call__(self, made: str, *, readable: bool = False) -> None: ...
 
 
+class KeyValues(NamedTuple):
+    """The values of all keys by their placeholders, as one reading found them; readings count from 1."""
+
+    generation: int
+    values: Mapping[str, str]
+
+
 class Keys:
     """Placeholder name → value, read together and re-read after a rotation; safe to share between threads.
 
@@ -56,25 +63,24 @@ class Keys:
         self._secrets_manager = secrets_manager
         self._sources = dict(sources)
         self._lock = threading.Lock()
-        self._values: dict[str, str] = {}
+        self._current = KeyValues(0, {})
         self._redactor = Redactor()
         self._too_short: frozenset[str] = frozenset()
-        self._generation = 0
 
     def __bool__(self) -> bool:
         return bool(self._sources)
 
-    def current(self) -> tuple[int, Mapping[str, str]]:
-        """Return the values and the generation they belong to, reading them if that was not done yet."""
+    def current(self) -> KeyValues:
+        """Return the values, reading them if that was not done yet."""
         with self._lock:
-            if self._generation == 0:
+            if self._current.generation == 0:
                 self._read()
-            return self._generation, self._values
+            return self._current
 
     def renew(self, generation: int) -> None:
         """Read the values again, unless another thread has done so since ``generation``."""
         with self._lock:
-            if generation == self._generation:
+            if generation == self._current.generation:
                 self._read()
 
     def label(self, name: str) -> str:
@@ -118,11 +124,11 @@ class Keys:
             if fault:
                 raise ConfigurationError(self.label(name), fault)
             values[name] = value
-        self._values = {name: values[name] for name in self._sources}
         for value in values.values():
             self._redactor.add(value)
         self._too_short |= {name for name, value in values.items() if len(value) < SECRET_MIN}
-        self._generation += 1
+        ordered = {name: values[name] for name in self._sources}
+        self._current = KeyValues(self._current.generation + 1, ordered)
 
 
 def keys_of(sources: Mapping[str, str], client: Callable[..., Any]) -> Keys:

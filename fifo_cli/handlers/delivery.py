@@ -15,7 +15,7 @@ import httpx
 
 from . import exact_json
 from .api_client import MESSAGE_ID, SENT_OPENLY, Answer, Clients, url_fault
-from .api_keys import Keys, header_fault
+from .api_keys import Keys, KeyValues, header_fault
 from .code_guard import CodeGuard
 from .failure import (
     ApiUnavailableError,
@@ -188,7 +188,7 @@ class ApiDelivery:
 
         Found at its turn only, the APIs before it would get the message again in every run.
         """
-        generation, _ = self._keys.current()
+        generation = self._keys.current().generation
         try:
             return self._first_unready(this)
         except ConfigurationError as fault:
@@ -200,14 +200,14 @@ class ApiDelivery:
             raise fault from None  # it may have taken the time for the second try: a token endpoint is slow
 
     def _first_unready(self, this: _Try) -> Attempt | None:
-        generation, keys = self._keys.current()
+        keys = self._keys.current()
         for api in self._apis:
-            self._prepare(api, generation, keys)
+            self._prepare(api, keys)
             if (auth := self._auths.get(id(api))) is None:
                 continue
             began, waited, late = time.monotonic(), this.waited.get(id(api), 0.0), False
             try:
-                auth.prepare(generation, keys, waited)
+                auth.prepare(keys, waited)
             except LateTokenError as error:
                 if not this.has_time_for(api):
                     return self._unanswered(api, error)
@@ -251,7 +251,7 @@ class ApiDelivery:
         They may have been rotated, or corrected, since this environment read them; and a token may have been
         revoked. Without time for another call, the next run makes it.
         """
-        generation, _ = self._keys.current()
+        generation = self._keys.current().generation
         can_change = bool(self._keys) or id(api) in self._auths
         fault = None
         try:
@@ -289,16 +289,16 @@ class ApiDelivery:
         Returns the answer and how texts call who gave it. A token that is refused is renewed where this is
         the ``first`` call of an attempt.
         """
-        generation, keys = self._keys.current()
-        request, called = self._request(api, this, generation, keys)
+        keys = self._keys.current()
+        request, called = self._request(api, this, keys)
         auth, clients, timeout = self._auths.get(id(api)), self._clients, api.timeout
         if auth is not None:
             try:
-                timeout = auth.authenticate(request, generation, keys, this.waited.get(id(api), 0.0))
+                timeout = auth.authenticate(request, keys, this.waited.get(id(api), 0.0))
             except LateTokenError:
                 if not (first and this.has_time_for(api)):
                     raise
-                timeout = auth.authenticate(request, generation, keys)  # with the token that came
+                timeout = auth.authenticate(request, keys)  # with the token that came
             clients = auth.clients or clients
         try:
             answer = clients.send(request, timeout)
@@ -319,35 +319,31 @@ class ApiDelivery:
                 raise ApiUnavailableError(text, type(error).__name__, called=called, words=words) from error
             raise
 
-    def _request(
-        self, api: Api, this: _Try, generation: int, keys: Mapping[str, str]
-    ) -> tuple[httpx.Request, str]:
+    def _request(self, api: Api, this: _Try, keys: KeyValues) -> tuple[httpx.Request, str]:
         """Make the request, and return how texts call what it goes to: user code may call another host."""
         if self._guard is None:
-            return self._own_request(api, this.message, generation, keys), api.name
+            return self._own_request(api, this.message, keys), api.name
         seconds = max(1.0, this.time_left() - _SETTLE_SECONDS)
-        request = self._user_request(api, this.message, keys, seconds)
+        request = self._user_request(api, this.message, keys.values, seconds)
         if not this.has_time_for(api):
             raise ApiUnavailableError(f"{self._guard.name} left no time in this run to call the API")
         host = request.url.host
         return request, api.name if host == urlsplit(api.url).hostname else self.redact(host)
 
-    def _own_request(
-        self, api: Api, message: QueueMessage, generation: int, keys: Mapping[str, str]
-    ) -> httpx.Request:
+    def _own_request(self, api: Api, message: QueueMessage, keys: KeyValues) -> httpx.Request:
         body = _checked_body(message)
-        url, headers = self._prepare(api, generation, keys)
+        url, headers = self._prepare(api, keys)
         # The body goes out as it came, so that no number or key order changes on the way.
         return _addressed(httpx.Request(api.method, url, headers=headers, content=body), api, message)
 
-    def _prepare(self, api: Api, generation: int, keys: Mapping[str, str]) -> tuple[httpx.URL, httpx.Headers]:
+    def _prepare(self, api: Api, keys: KeyValues) -> tuple[httpx.URL, httpx.Headers]:
         """Return where an API's calls go, and their headers; raises ConfigurationError."""
         prepared = self._prepared.get(id(api))
-        if prepared is None or prepared[0] != generation:
+        if prepared is None or prepared[0] != keys.generation:
             if fault := url_fault(api.url):
                 raise ConfigurationError(f"[api] url {api.url}", fault)
-            prepared = generation, httpx.URL(api.url), httpx.Headers(self._own_headers(api, keys))
-            self._prepared[id(api)] = prepared
+            headers = httpx.Headers(self._own_headers(api, keys.values))
+            self._prepared[id(api)] = prepared = keys.generation, httpx.URL(api.url), headers
         return prepared[1:]
 
     def _own_headers(self, api: Api, keys: Mapping[str, str]) -> dict[str, str]:
