@@ -345,9 +345,7 @@ def _mark_stopping(files: Files, running: Running) -> None:
         file.write(json.dumps(record).encode())
 
 
-def kill(
-    files: Files, running: Running, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic
-) -> None:
+def kill(files: Files, running: Running, *, sleep: Sleep = time.sleep, clock: Clock = time.monotonic) -> None:
     """End the stack and all functions it runs at once; what it has not saved is lost."""
     # PermissionError: macOS's answer when only zombies are left of the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
