@@ -409,7 +409,7 @@ def _read_auths(tables: object, sound: dict[str, Any]) -> list[SettingProblem]:
 
 
 def _combinations(sound: Mapping[str, Any]) -> Iterator[SettingProblem]:
-    """Yield what no single value can tell."""
+    """Yield what is wrong with values together, though each one is allowed."""
     apis: tuple[Api, ...] = sound.get("api", ())
     table: Table | None = sound.get("table")
     if table and len({name for name, _ in table.keys}) < len(table.keys):

@@ -174,7 +174,7 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
     ),
     Kind.UNKNOWN: Advice("no reason was logged", "{logs} shows each attempt", _KEEP),
 }
-# Of the other cases, that of the kind holds.
+# By case, for every kind. A case that is not here has the line of its kind.
 _OF_CASE: Final[Mapping[Case, Advice]] = {
     Case.ALONE: Advice(
         "{api} takes other groups' messages, and fails on this one",
@@ -202,7 +202,7 @@ _OF_CASE: Final[Mapping[Case, Advice]] = {
         _KEEP,
     ),
 }
-# The kinds of a case whose own line says more than that of the case.
+# For these kinds, the line of the kind stands in place of that of the case.
 _KIND_FIRST: Final[Mapping[Case, Collection[Kind]]] = {
     Case.ALONE: {Kind.CERTIFICATE, Kind.UNLISTED, *_TOKENS},
     Case.UNSURE: {*Kind} - {Kind.UNAVAILABLE, Kind.SERVER, Kind.REFUSED, Kind.BLOCKED},
@@ -217,7 +217,7 @@ _ONLY: Final = Advice(
     "ask whether {api} is well, and wait: {retry}; {peek} shows {shown}",
     "park: if {api} is down, this message is good",
 )
-# What neither line says.
+# For these, neither of the two lines fits.
 _OF_BOTH: Final[Mapping[tuple[Kind, Case], Advice]] = {
     (Kind.SERVER, Case.ONLY): _ONLY,
     (Kind.REFUSED, Case.ONLY): _ONLY,
