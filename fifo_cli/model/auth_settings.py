@@ -35,17 +35,18 @@ class AuthTable(types.TomlTable):
     sends_secret: ClassVar[bool] = False
     # The placeholders in the text of a key that are not those of [api] keys.
     own_placeholders: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
-    type: str
-
     # What the API may answer 400 to, as nobody can read it: a receiver's choice.
     bad_request: ClassVar[str] = ""
     # What it refuses with 401 or 403, and the secret that this is made of.
     credential: ClassVar[tuple[str, str]] = ("key", "key")
+    # The headers that it sets, where they have fixed names.
+    own_headers: ClassVar[tuple[str, ...]] = ()
+    type: str
 
     @property
     def headers(self) -> tuple[str, ...]:
         """The headers that it sets."""
-        return ()
+        return self.own_headers
 
     def literal_secrets(self) -> list[str]:
         """Return the fields that are secret and in the file as they are."""
@@ -76,19 +77,17 @@ class BasicTable(AuthTable):
     """A user name and a password (RFC 7617)."""
 
     sends_secret = True
+    own_headers = ("Authorization",)
     type: Literal["basic"]
     username: types.UserName
     password: str
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        return ("Authorization",)
 
 
 class OAuth2Table(AuthTable):
     """A token for client credentials (RFC 6749, 4.4)."""
 
     sends_secret = True
+    own_headers = ("Authorization",)
     type: Literal["oauth2"]
     token_url: types.TokenUrl
     client_id: types.Text
@@ -100,10 +99,6 @@ class OAuth2Table(AuthTable):
         description="where the token endpoint gets id and secret: in a header, or in the form",
     )
 
-    @property
-    def headers(self) -> tuple[str, ...]:
-        return ("Authorization",)
-
     def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         yield from http_problems(
@@ -114,14 +109,11 @@ class OAuth2Table(AuthTable):
 class StandardWebhooksTable(AuthTable):
     """The signature of the Standard Webhooks specification."""
 
+    own_headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
     bad_request = "a wrong signature"
     credential = ("signature", "secret")
     type: Literal["standard-webhooks"]
     secret: types.Text = Field(description="whsec_...; several, separated by spaces, sign side by side")
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        return ("webhook-id", "webhook-timestamp", "webhook-signature")
 
     def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
