@@ -8,8 +8,8 @@ command may have begun before what is read, or be at work still, or have been ki
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -25,12 +25,14 @@ _RESULTS: Final[Mapping[int, Result]] = {
 }  # fmt: skip
 
 # What became of messages, in the words of the log.
-MovedWord = Literal["parked", "dumped", "purged", "redriven", "loaded"]
+MovedWord = Literal["parked", "dumped", "purged", "redriven", "loaded", "stayed"]
 # After these a message is in no queue of the pipeline.
 TAKEN_AWAY: Final[frozenset[str]] = frozenset({"dumped", "purged"})
 # After these it is in a queue again, behind what was there.
 PUT_BACK: Final[frozenset[str]] = frozenset({"redriven", "loaded"})
-MOVED_WORDS: Final[tuple[MovedWord, ...]] = ("parked", "dumped", "purged", "redriven", "loaded")
+# Of messages that an event before it names: they did not leave, as the target refused them.
+STAYED: Final = "stayed"
+MOVED_WORDS: Final[tuple[MovedWord, ...]] = ("parked", "dumped", "purged", "redriven", "loaded", STAYED)
 # What kind of event a line is; CloudWatch finds the lines by it. The first is a beginning or an end: all that
 # has to be read to know only what was done. The last is about all of a queue.
 OPERATION_TEXT: Final = "history-operation"
@@ -267,6 +269,27 @@ def _move(word: MovedWord, facts: Mapping[str, Any]) -> Move:
     everything = facts.get("event") == EVERYTHING_TEXT
     source, target = _text(facts, "source"), _text(facts, "target")
     return Move(word, source, target, messages, everything, _number(facts.get("unseen")))
+
+
+def without_stayed(events: Iterable[HistoryEvent]) -> list[HistoryEvent]:
+    """Leave out the messages that an operation noted and that stayed after all."""
+    found = list(events)
+    stayed = {
+        (event.header.id, message.message_id)
+        for event in found
+        if event.move is not None and event.move.word == STAYED
+        for message in event.move.messages
+    }
+    if not stayed:
+        return found
+    return [_left_by(event, stayed) for event in found if event.move is None or event.move.word != STAYED]
+
+
+def _left_by(event: HistoryEvent, stayed: Set[tuple[str, str]]) -> HistoryEvent:
+    if event.move is None:
+        return event
+    left = (one for one in event.move.messages if (event.header.id, one.message_id) not in stayed)
+    return replace(event, move=replace(event.move, messages=tuple(left)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,16 @@ from fifo_cli.model.history_events import (
     Header,
     HistoryEvent,
     Move,
+    MovedMessage,
+    MovedWord,
     Operation,
     encode,
     header_of,
     operations_of,
     parse,
+    without_stayed,
 )
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.names import DELETED_TAG, Names
 from fifo_cli.model.resources import operations_log
 from fifo_cli.model.results import INTERNAL, Listed
@@ -62,9 +66,6 @@ _END_SECONDS: Final = 3.0
 # After a signal the command has two seconds in all.
 _HURRIED_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.05
-# The log is called at most so often; where it answers within a millisecond, as an emulator does, a move would
-# otherwise call it for nearly each of its deletes.
-_CALL_EVERY: Final = 0.025
 # STS is asked meanwhile; whoever it cannot name is the local user.
 _IDENTITY_SECONDS: Final = 2.0
 # AWS's time comes in whole seconds: a smaller difference is none.
@@ -80,6 +81,31 @@ _SECRET_MIN: Final = 16
 
 def unnoted(move: Move) -> None:
     """Note a move nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveNotes:
+    """Where a move from ``source`` to ``target`` notes which messages leave, in which ``word``.
+
+    A run that is killed before a note is written has left the messages where they were, and one that is
+    killed later has noted where they are.
+    """
+
+    note: Note
+    word: MovedWord
+    source: str
+    target: str
+    ahead: bool = True
+
+    def leaving(self, received: Sequence[ReceivedMessage]) -> None:
+        self._write(self.word, received)
+
+    def stayed(self, received: Sequence[ReceivedMessage]) -> None:
+        self._write("stayed", received)
+
+    def _write(self, word: MovedWord, received: Sequence[ReceivedMessage]) -> None:
+        messages = tuple(MovedMessage.of(one.message) for one in received)
+        self.note(Move(word, self.source, self.target, messages))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +217,7 @@ class History:
             stream_name(self._invocation.operation.replace(" ", "-")),
             make_group=self._make_group,
         )
-        for entries in batches(self._waiting, self._closing, every=_CALL_EVERY):
+        for entries in batches(self._waiting, self._closing):
             self._write(stream, entries)
 
     def _ask_who(self) -> None:
@@ -224,7 +250,7 @@ class History:
 
     def _lines(self, entries: Sequence[_Entry]) -> Iterator[Stamped]:
         header, ahead = self._header(), self._clock_ahead()
-        for entry in _merged(entries):
+        for entry in entries:
             at, end = entry.at + ahead, entry.end
             if end is not None:
                 end = replace(end, error=self._redact(without_login(end.error)))
@@ -291,32 +317,15 @@ def _wait(written: threading.Event, seconds: float) -> bool:
     return True
 
 
-def _merged(entries: Sequence[_Entry]) -> Iterator[_Entry]:
-    """Put moves of the same kind that follow each other into one."""
-    held: _Entry | None = None
-    for entry in entries:
-        if held is not None and held.move is not None and entry.move is not None and not held.move.everything:
-            together = replace(held.move, messages=(*held.move.messages, *entry.move.messages))
-            if replace(entry.move, messages=together.messages) == together:
-                held = _Entry(held.at, move=together)
-                continue
-        if held is not None:
-            yield held
-        held = entry
-    if held is not None:
-        yield held
+def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> list[HistoryEvent]:
+    """Return the events of the operations log that contain ``text``, in order of time.
 
-
-def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> Iterator[HistoryEvent]:
-    """Read the events of the operations log that contain ``text``, in order of time.
-
-    Lines that are not ours, or were cut short, are left out. Raises MissingLogGroup.
+    Lines that are not ours, or were cut short, are left out; so are messages that stayed after all. Raises
+    MissingLogGroup.
     """
     found = get_log_events(aws, names.operations_log, since=since, text=text or _TEXT_OF_EVENTS)
-    for one in found:
-        event = parse(one.text, logged=from_epoch_ms(one.time), stream=one.stream)
-        if event is not None:
-            yield event
+    parsed = (parse(one.text, logged=from_epoch_ms(one.time), stream=one.stream) for one in found)
+    return without_stayed(event for event in parsed if event is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,11 @@ def stream_name(source: str) -> str:
 
 
 def batches(
-    waiting: queue.SimpleQueue[T | None], closing: threading.Event, *, every: float, most: int | None = None
+    waiting: queue.SimpleQueue[T | None],
+    closing: threading.Event,
+    *,
+    every: float = 0.0,
+    most: int | None = None,
 ) -> Iterator[list[T]]:
     """Yield what waits, ``most`` at a time and ``every`` so many seconds, until None comes.
 

@@ -39,7 +39,10 @@ _SHORT = {
     "ChangeMessageVisibilityBatch": "hide batches",
     "ChangeMessageVisibility": "hide",
     "GetRecords": "records",
+    "PutLogEvents": "log",
 }
+# What the history takes; the budgets are about SQS.
+_NOT_SQS = frozenset({"PutLogEvents", "CreateLogStream", "GetCallerIdentity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,11 @@ class Cell:
     def requests_each(self) -> float:
         """Requests a message; 0 if they were not counted."""
         return self.requests.total() / self.messages
+
+    @property
+    def sqs_requests_each(self) -> float:
+        """Requests of SQS a message."""
+        return sum(n for action, n in self.requests.items() if action not in _NOT_SQS) / self.messages
 
     @property
     def cpu_ms(self) -> float:

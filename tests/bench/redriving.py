@@ -116,11 +116,11 @@ def _budgets(cells: list[Cell]) -> list[Budget]:
         if who != OURS:
             continue
         if service == DELAYED and groups >= 100:
-            what = f"redrive, {messages:,} messages over {groups} groups: requests a message"
-            found.append(_least(what, 0.35, one.requests_each))
+            what = f"redrive, {messages:,} messages over {groups} groups: SQS requests a message"
+            found.append(_least(what, 0.35, one.sqs_requests_each))
         if service == DELAYED and groups == 1:
-            what = f"redrive, {messages:,} messages of one group: requests a message"
-            found.append(_least(what, 1.25, one.requests_each))
+            what = f"redrive, {messages:,} messages of one group: SQS requests a message"
+            found.append(_least(what, 1.25, one.sqs_requests_each))
         pool = by.get((POOL, service, groups, messages))
         if pool is not None and groups == most and messages == longest:
             what = f"redrive, {messages:,} messages over {groups} groups, {service}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fifo_cli.aws.logs import MissingLogGroup
 from fifo_cli.errors import FifoError
+from fifo_cli.model.history_events import STAYED
 from fifo_cli.model.worker_log import WatchEvent
 from fifo_cli.operations.history import read_events
 
@@ -32,7 +33,7 @@ def operator_moves(aws: Aws, names: Names, *, since: datetime) -> tuple[WatchEve
 def moves_of(event: HistoryEvent) -> Iterator[WatchEvent]:
     """Return what an event says of messages of main; of other queues, and of other things, nothing."""
     move = event.move
-    if move is None or move.source != "main":
+    if move is None or move.source != "main" or move.word == STAYED:
         return
     if move.everything:
         yield WatchEvent(event.time, "moved")

@@ -14,14 +14,13 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.model.message import Message
 from fifo_cli.model.message_json import to_line
 from fifo_cli.model.results import INTERNAL, Result, WorkResult
-from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.pace import Progress
 from fifo_cli.operations.queues.browse import WholeQueue, require_safe
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_files import DumpFile, DumpStream, new_file, open_dump
 from fifo_cli.operations.transfer.message_filter import Exclusions
-from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.work_db import FileError, reason_of
@@ -124,12 +123,15 @@ class Dump:
         total = self.queue.counts().total
         source = QueueSource(self.queue, expected=total, listener=self.listener)
         exclusions = Exclusions(began, self.owner_arn)
-        options = MoveOptions(
-            max_rate=max_rate, leave=exclusions, total=total, throttles=lambda: self.aws.throttles
-        )
         to = "stdout" if self.path is None else str(self.path.absolute())
-        noted = NotedSource(source, self.note, self.word, self.queue.role, to)
-        report = move(noted, target, options, listener=self.listener, stopped=stopped)
+        options = MoveOptions(
+            max_rate=max_rate,
+            leave=exclusions,
+            total=total,
+            throttles=lambda: self.aws.throttles,
+            history=MoveNotes(self.note, self.word, self.queue.role, to),
+        )
+        report = move(source, target, options, listener=self.listener, stopped=stopped)
         warnings = report.warnings()
         if source.given_up and not report.error:
             warnings.append(

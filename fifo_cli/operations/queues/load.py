@@ -26,7 +26,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import LINE_BYTES_MAX, LineError, from_line, identity
 from fifo_cli.model.names import QueueRole
 from fifo_cli.model.results import Result, WorkResult
-from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.queues.load_progress import (
     LoadProgress,
     open_checkpoint,
@@ -34,7 +34,6 @@ from fifo_cli.operations.queues.load_progress import (
 )
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, Rejection
-from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, outgoing
 from fifo_cli.operations.transfer.record_conversion import is_record
 from fifo_cli.operations.transfer.result import MoveOptions
@@ -235,10 +234,13 @@ def load(
     with opened as checkpoint, contextlib.closing(LineSource(lines, checkpoint)) as source:
         target = QueueTarget(queue, _packer(checkpoint), strict=not same_group_batches)
         options = MoveOptions(
-            max_rate=max_rate, total=checked.new, receives=1, throttles=lambda: queue.throttles
+            max_rate=max_rate,
+            total=checked.new,
+            receives=1,
+            throttles=lambda: queue.throttles,
+            history=MoveNotes(note, "loaded", lines.name, queue.role, ahead=False),
         )
-        noted = NotedSource(source, note, "loaded", lines.name, queue.role)
-        report = move(noted, target, options, listener=listener, stopped=stopped)
+        report = move(source, target, options, listener=listener, stopped=stopped)
         if report.error is None and not (report.failed or report.not_deleted):
             checkpoint.end()
     return LoadResult(

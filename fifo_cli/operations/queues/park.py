@@ -15,12 +15,11 @@ from fifo_cli.handlers.visibility import QueueMessage
 from fifo_cli.model.group_names import named_group
 from fifo_cli.model.message import Message, ReceivedMessage, read_attributes
 from fifo_cli.model.results import WorkResult, named
-from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import MessageFilter
-from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import PATIENCE_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, outgoing
 from fifo_cli.operations.transfer.result import MoveOptions
@@ -80,12 +79,13 @@ class Park(PipelineQueues):
             patience = 0.0 if self.is_hidden() else PATIENCE_SECONDS
             source = QueueSource(self.main, patience=patience, listener=self.listener)
             report = move(
-                NotedSource(source, self.note, "parked", "main", "dlq"),
+                source,
                 QueueTarget(self.dlq, partial(self._pack, packed)),
                 MoveOptions(
                     count=self.count,
                     wanted=None if selection.everything else lambda received: selection(received.message),
                     workers=_WORKERS,
+                    history=MoveNotes(self.note, "parked", "main", "dlq"),
                 ),
                 on_sent=lambda received: parked.append(packed[received.message.message_id]),
                 listener=self.listener,

@@ -126,15 +126,17 @@ def _note(
     queue: Queue, counts: Counted, note: Note, clock: Callable[[], float], stopped: Callable[[], bool]
 ) -> None:
     """Note the ids of what can be seen, and that everything goes; SQS shows ten of a group at most."""
-    end, noted = clock() + _LOOK_SECONDS, 0
+    end = clock() + _LOOK_SECONDS
+    seen: list[MovedMessage] = []
     if counts.total and note is not unnoted and is_safe(counts):
         # What cannot be looked at is purged all the same.
         with suppress(FifoError), WholeQueue(queue, counts.total) as look:
             while clock() < end and not stopped() and (batch := look.receive()):
-                note(Move("purged", queue.role, messages=tuple(map(MovedMessage.of, batch))))
-                noted += len(batch)
+                seen += map(MovedMessage.of, batch)
     if not stopped():
-        note(Move("purged", queue.role, everything=True, unseen=max(0, counts.total - noted)))
+        if seen:
+            note(Move("purged", queue.role, messages=tuple(seen)))
+        note(Move("purged", queue.role, everything=True, unseen=max(0, counts.total - len(seen))))
 
 
 def _outcome(queue: Queue, before: int, *, ours: bool) -> PurgeResult:

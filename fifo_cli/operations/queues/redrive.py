@@ -17,14 +17,13 @@ from fifo_cli.events import Listener, silent
 from fifo_cli.model.group_names import group_ids, named_group
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.results import INTERNAL, Result, WorkResult, named
-from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.maintenance_lock import MaintenanceLock, maintenance, refuse_while_unfinished
 from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
 from fifo_cli.operations.queues.native_redrive import redrive_natively
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.message_filter import Exclusions, MessageFilter
-from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import QueueSource
 from fifo_cli.operations.transfer.queue_target import QueueTarget, as_it_is
 from fifo_cli.operations.transfer.record_conversion import (
@@ -319,7 +318,7 @@ class Redrive(PipelineQueues):
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
         target = QueueTarget(self.main, as_it_is("redrive"), strict=not options.same_group_batches)
         report = move(
-            NotedSource(source, self.note, "redriven", "dlq", "main"),
+            source,
             ConvertingTarget(target, QueueTarget(self.dlq, as_it_is("park")), converter),
             MoveOptions(
                 count=choice.count,
@@ -329,6 +328,7 @@ class Redrive(PipelineQueues):
                 total=total,
                 before_sending=lock.confirm,
                 throttles=lambda: self.aws.throttles,
+                history=MoveNotes(self.note, "redriven", "dlq", "main"),
             ),
             on_sent=lambda received: choice.ids.discard(received.message.message_id),
             listener=self.listener,

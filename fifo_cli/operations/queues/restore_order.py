@@ -31,7 +31,7 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.results import INTERNAL, Document, Result, WorkResult, named
 from fifo_cli.model.times import iso
-from fifo_cli.operations.history import Note, unnoted
+from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
@@ -40,7 +40,6 @@ from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
-from fifo_cli.operations.transfer.noted_source import NotedSource
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, outgoing
 from fifo_cli.operations.transfer.record_conversion import Converter, ConvertingTarget, LoadRules, no_rules
@@ -334,15 +333,15 @@ class RestoreOrder(PipelineQueues):
         options = MoveOptions(
             leave=lambda received: is_foreign(received, ours),
             total=queue.counts().total,
+            # What comes from main goes back to main: it is parked no more and no less than before.
+            history=MoveNotes(self.note, "redriven", "dlq", "main") if parked else None,
         )
         # Not strict: in hold a message's place does not matter.
         hold = QueueTarget(self.hold, _labelled, strict=False)
         dlq = QueueTarget(self.dlq, as_it_is("park"))
         target = ConvertingTarget(hold, dlq, converter) if parked else hold
         what = f"{queue.name} could not be gathered in {self.hold.name}"
-        # What comes from main goes back to main: it is parked no more and no less than before.
-        noted = NotedSource(source, self.note, "redriven", "dlq", "main") if parked else source
-        report = self._move_all(noted, target, options, stopped, what)
+        report = self._move_all(source, target, options, stopped, what)
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
         return report
 
@@ -420,10 +419,9 @@ class RestoreOrder(PipelineQueues):
             raise UnfinishedError(f"{what}: interrupted")
         if warnings := report.warnings():
             raise UnfinishedError("\n  ".join([f"{what}:", *warnings]))
-        queue = source.source if isinstance(source, NotedSource) else source
-        if isinstance(queue, QueueSource) and queue.given_up:
+        if isinstance(source, QueueSource) and source.given_up:
             raise UnfinishedError(
-                f"{what}: {queue.given_up} messages are in flight with another consumer, which has to stop,"
+                f"{what}: {source.given_up} messages are in flight with another consumer, which has to stop,"
                 f" or in a group that is paused: {command_line('status')} shows until when"
             )
         return report

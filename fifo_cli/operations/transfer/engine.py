@@ -22,7 +22,15 @@ from fifo_cli.operations.transfer.concurrency import AdaptiveConcurrency
 from fifo_cli.operations.transfer.interfaces import Rejection, Source, Target
 from fifo_cli.operations.transfer.result import MoveOptions, MoveReport
 from fifo_cli.operations.transfer.scheduler import InFlightMessages
-from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility, Receive, Rejections, Send
+from fifo_cli.operations.transfer.steps import (
+    Action,
+    Delete,
+    ExtendVisibility,
+    Note,
+    Receive,
+    Rejections,
+    Send,
+)
 
 # Calls that fail as a whole were repeated by botocore already; so many rounds without any progress end it.
 ROUNDS_MAX: Final = 3
@@ -101,6 +109,8 @@ class _Engine:
             spilled = [one for one in self._spilled if one.message.message_id not in in_flight]
             if spilled or left:
                 self._source.release([*spilled, *left])
+            if self._options.history and (stayed := self._in_flight.stayed):
+                self._options.history.stayed(stayed)
         return self._in_flight.report
 
     def _work(self) -> None:
@@ -154,6 +164,8 @@ class _Engine:
                 self._receive(action)
             case Send():
                 self._send(action)
+            case Note():
+                self._note(action)
             case Delete():
                 self._delete(action)
             case ExtendVisibility():
@@ -183,15 +195,21 @@ class _Engine:
         received = [item.received for item in action.items]
         refused, error = _refusals(self._target.send, received)
         with self._changed:
-            self._note(error)
+            self._note_error(error)
             for one in self._in_flight.sent(action, refused, whole=error is not None, now=self._clock()):
                 self._on_sent(one)
+
+    def _note(self, action: Note) -> None:
+        assert self._options.history is not None
+        self._options.history.leaving([item.received for item in action.items])
+        with self._changed:
+            self._in_flight.noted(action)
 
     def _delete(self, action: Delete) -> None:
         received = [item.received for item in action.items]
         refused, error = _refusals(self._source.delete, received)
         with self._changed:
-            self._note(error)
+            self._note_error(error)
             self._in_flight.deleted(action, refused, now=self._clock())
             self._progress.at(self._in_flight.report.moved)
 
@@ -213,9 +231,9 @@ class _Engine:
     def _failed(self, action: Action, error: FifoError) -> None:
         with self._changed:
             self._in_flight.failed_action(action)
-            self._note(error)
+            self._note_error(error)
 
-    def _note(self, error: FifoError | None) -> None:
+    def _note_error(self, error: FifoError | None) -> None:
         """Pause after a call that failed as a whole; end the move if nothing else gets through either."""
         now = self._clock()
         if error is None:

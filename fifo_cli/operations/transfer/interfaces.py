@@ -115,6 +115,23 @@ class Target(Protocol):
         """
 
 
+class MoveHistory(Protocol):
+    """Where a move notes what leaves its source. Each call returns when it is written, and never raises.
+
+    ``ahead``: a message may be noted while it is sent. If the run is killed then, `audit` still finds it in
+    its source; so not where that is a file.
+    """
+
+    @property
+    def ahead(self) -> bool: ...
+
+    def leaving(self, received: Sequence[ReceivedMessage]) -> None:
+        """Note messages that the target has, or soon will; they are deleted from the source after that."""
+
+    def stayed(self, received: Sequence[ReceivedMessage]) -> None:
+        """Note that messages which were said to leave have stayed, as the target refused them."""
+
+
 class LocalTarget:
     """The part of a target that this machine keeps: many messages at a time, any number of one group."""
 

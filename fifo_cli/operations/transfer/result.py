@@ -9,6 +9,7 @@ from typing import Final
 from fifo_cli.errors import FifoError
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.transfer.interfaces import MoveHistory
 
 WORKERS: Final = 12
 FAILURES_SHOWN_MAX: Final = 100
@@ -27,7 +28,8 @@ class MoveOptions:
     is how many receives at a time: 1 for a source that gives on of a group while some of it is in flight.
     ``before_sending`` is called once, while the first messages are taken; nothing is sent before it returns.
     ``throttles`` is how often the service has asked to slow down so far. ``on_failed`` hears of every message
-    that stays behind because of a rejection.
+    that stays behind because of a rejection. ``history``, if given, is where messages are noted before
+    they are deleted from the source.
     """
 
     count: int | None = None
@@ -40,6 +42,7 @@ class MoveOptions:
     before_sending: Callable[[], None] = lambda: None
     throttles: Callable[[], int] = lambda: 0
     on_failed: Callable[[Failure], None] = lambda failure: None
+    history: MoveHistory | None = None
 
 
 @dataclass(frozen=True, slots=True)

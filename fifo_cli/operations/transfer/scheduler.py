@@ -30,6 +30,7 @@ from fifo_cli.operations.transfer.steps import (
     ExtendVisibility,
     GroupQueue,
     InFlightMessage,
+    Note,
     Receive,
     Rejections,
     Send,
@@ -46,6 +47,10 @@ TRIES_MAX: Final = 7
 FIRST_PAUSE: Final = 0.1
 # After an error that ended the move, what the target has is deleted from the source in so many tries.
 TRIES_AT_THE_END: Final = 2
+# What the target has is noted so many at a time, or after so many seconds, or when nothing else is to do:
+# each note is a call to CloudWatch Logs. One note is under way at a time.
+NOTE_MESSAGES: Final = 100
+NOTE_WITHIN: Final = 0.2
 # A message that the target has waits at most so many seconds for nine others to be deleted with.
 DELETE_WITHIN: Final = 2.0
 # SQS drops a second copy within five minutes of the first (API Reference, SendMessageBatch). A send without
@@ -81,6 +86,9 @@ class InFlightMessages:
         self._queues: dict[str, GroupQueue] = {}
         self._ready: dict[str, GroupQueue] = {}  # neither busy nor pausing nor failed, with messages waiting
         self._pausing: dict[str, GroupQueue] = {}
+        self._to_note: deque[InFlightMessage] = deque()
+        self._noting = False
+        self._noted_ahead: dict[str, ReceivedMessage] = {}  # noted while they are sent, or to be sent again
         self._to_delete: deque[InFlightMessage] = deque()
         self._expiries: list[tuple[float, int, str]] = []  # a heap; what is out of date is passed over
         self._confirmed: set[str] = set()  # the target has them, and the source may give them again
@@ -92,7 +100,8 @@ class InFlightMessages:
         self._mean_bytes = 0.0
         # Actions under way.
         self.actions = 0
-        self._sends = self._sending_queues = self._deletes = 0
+        self._sends: list[Send] = []
+        self._sending_queues = self._deletes = 0
         self._extend_tries = 0
         self._received_at = self._deleting_at = self._delete_at = self._send_at = self._extend_at = 0.0
         self._prefetcher = Prefetcher(options, groups_max=self._bound)
@@ -109,13 +118,13 @@ class InFlightMessages:
         """Whether nothing is to do, now or later."""
         if self.actions:
             return False
-        return not self._to_delete if self.closing else self.ended and not self.active
+        return not (self._to_note or self._to_delete) if self.closing else self.ended and not self.active
 
     def choose(self, now: float, *, only_extend_visibility: bool = False) -> Action | None:
         """Choose the most useful action and count it as under way; None if none is useful at the moment.
 
-        The order: extend what is about to become visible (or only that); then full calls, deletes before
-        sends; then receives; and only then calls that are not full.
+        The order: extend what is about to become visible (or only that); then full calls, notes and deletes
+        before sends; then receives; and only then calls that are not full.
         """
         for queue in [queue for queue in self._pausing.values() if queue.not_before <= now]:
             del self._pausing[queue.group]
@@ -130,10 +139,13 @@ class InFlightMessages:
 
     def _choose_other(self, now: float) -> Action | None:
         return (
-            self._choose_delete(now, full=True)
+            self._choose_note(now, full=True)
+            or self._choose_delete(now, full=True)
             or self._choose_send(now, full=True)
             or self._choose_receive(now)
             or self._choose_send(now, full=False)
+            or self._choose_note(now, full=False)
+            or self._choose_note_ahead()
             or self._choose_delete(now, full=False)
         )
 
@@ -160,6 +172,40 @@ class InFlightMessages:
         seconds = min(EXTEND_SECONDS_MAX, 2 * longest) if held else self._hidden_seconds
         return ExtendVisibility(sorted(items, key=lambda item: item.number), seconds)
 
+    def _choose_note(self, now: float, *, full: bool) -> Note | None:
+        if self._noting or not self._to_note:
+            return None
+        if full:
+            due = len(self._to_note) >= NOTE_MESSAGES or now - self._to_note[0].sent_at >= NOTE_WITHIN
+        else:
+            # What is on its way, or about to be, would want a note of its own.
+            due = not self._sends and (self.closing or not (self._ready or self._prefetcher.receives))
+        return self._begin_note(list(self._to_note)) if due else None
+
+    def _choose_note_ahead(self) -> Note | None:
+        """Note messages while they are sent, if all else waits for that: then they are deleted the sooner."""
+        history = self._options.history
+        if history is None or not history.ahead or self._noting or self.closing or self._prefetcher.receives:
+            return None
+        sending = [item for send in self._sends for item in send.items]
+        ahead = [item for item in sending if not item.note]
+        if not ahead or len(sending) < self._pending:
+            return None
+        self._noted_ahead.update((item.id, item.received) for item in ahead)
+        return self._begin_note([*self._to_note, *ahead])
+
+    def _begin_note(self, items: Sequence[InFlightMessage]) -> Note:
+        self._noting = True
+        self._to_note.clear()
+        for item in items:
+            item.note = "begun"
+        return Note(items)
+
+    @property
+    def stayed(self) -> list[ReceivedMessage]:
+        """Return what was noted while it was sent, and never arrived."""
+        return list(self._noted_ahead.values())
+
     def _choose_delete(self, now: float, *, full: bool) -> Delete | None:
         if not self._to_delete or now < self._delete_at:
             return None
@@ -169,7 +215,7 @@ class InFlightMessages:
             )
         else:
             # Not full only if no send, under way or about to begin, will bring more.
-            due = not self._sends and (self.closing or not self._ready)
+            due = not (self._sends or self._noting) and (self.closing or not self._ready)
         if not due:
             return None
         self._deletes += 1
@@ -187,9 +233,9 @@ class InFlightMessages:
         if self._options.max_rate:
             count = sum(len(items) for _, items in batch)
             self._send_at = max(now, self._send_at) + count / self._options.max_rate
-        self._sends += 1
         self._sending_queues += len(batch)
-        return Send(batch, now)
+        self._sends.append(Send(batch, now))
+        return self._sends[-1]
 
     def _fills_a_send(self) -> bool:
         if self._target.strict:
@@ -201,7 +247,7 @@ class InFlightMessages:
         if self._prefetcher.receives and now - self._received_at < FILL_WITHIN:
             return False
         # So many sends at a time as it takes for all groups in flight; a group more comes back soon.
-        return not self._target.strict or self._sends * BATCH_ENTRIES_MAX < self._sending_queues + len(
+        return not self._target.strict or len(self._sends) * BATCH_ENTRIES_MAX < self._sending_queues + len(
             self._ready
         )
 
@@ -274,13 +320,18 @@ class InFlightMessages:
         """Say whether all there is to do is to wait for deletes, and for what they make visible."""
         if not (self._deletes and self._prefetcher.source_drained and self._prefetcher.prefetch_worthwhile):
             return False
-        if self._pending or self._prefetcher.receives or self._to_delete:
+        if self._pending or self._prefetcher.receives or self._to_note or self._noting or self._to_delete:
             return False
-        return self._received_at < self.wakes_at <= now  # and none was sent behind these already
+        return self._received_at < self._prefetch_at <= now  # and none was sent behind these already
 
     @property
     def wakes_at(self) -> float:
         """When there may be something to do before any action reports its result."""
+        note_at = self._to_note[0].sent_at + NOTE_WITHIN if self._to_note and not self._noting else math.inf
+        return min(note_at, self._prefetch_at)
+
+    @property
+    def _prefetch_at(self) -> float:
         return self._deleting_at + AHEAD_AFTER if self._deletes else math.inf
 
     # --- What came of it.
@@ -294,8 +345,10 @@ class InFlightMessages:
             case ExtendVisibility():
                 for item in action.items:
                     self._expect(item, item.expiry, item.extend_seconds)
-            case Send() | Delete():
-                raise TypeError("a send or delete that fails as a whole rejects each of its messages")
+            case Send() | Note() | Delete():
+                raise TypeError(
+                    "a send or delete that fails as a whole rejects each of its messages; a note never does"
+                )
 
     def received(
         self, action: Receive, batch: Sequence[ReceivedMessage], *, asked_at: float, exhausted: bool
@@ -311,7 +364,7 @@ class InFlightMessages:
     def sent(self, action: Send, refused: Rejections, *, whole: bool, now: float) -> list[ReceivedMessage]:
         """Account for a send, of which ``whole`` failed or none; return what the target has now."""
         self.actions -= 1
-        self._sends -= 1
+        self._sends = [send for send in self._sends if send is not action]
         self._sending_queues -= len(action.batch)
         accepted: list[ReceivedMessage] = []
         for queue, items in action.batch:
@@ -322,6 +375,15 @@ class InFlightMessages:
                 if whole or (item.id in refused and refused[item.id].doubtful):
                     self._doubts.setdefault(item.id, action.began)
         return accepted
+
+    def noted(self, action: Note) -> None:
+        """Account for a note: what it names may leave the source when the target has it."""
+        self.actions -= 1
+        self._noting = False
+        for item in action.items:
+            item.note = "written"
+            if item.sent:
+                self._to_delete.append(item)
 
     def deleted(self, action: Delete, refused: Rejections, *, now: float) -> None:
         """Account for messages that the source let go, or did not."""
@@ -422,7 +484,11 @@ class InFlightMessages:
         for item in accepted:
             item.sent_at, item.tries = now, 0
             self._doubts.pop(item.id, None)
-        self._to_delete.extend(accepted)
+            self._noted_ahead.pop(item.id, None)
+            if self._options.history is None or item.note == "written":
+                self._to_delete.append(item)
+            elif not item.note:
+                self._to_note.append(item)
         self._pending -= len(accepted)
         self.report.moved += len(accepted)
         for item in back:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.transfer.interfaces import Rejection
@@ -20,8 +22,14 @@ class InFlightMessage:
     expiry: float
     extend_seconds: float
     held: bool = False  # stays behind, without its body
-    sent_at: float = 0.0
+    sent_at: float = -math.inf
     tries: int = 0
+    note: Literal["", "begun", "written"] = ""
+
+    @property
+    def sent(self) -> bool:
+        """Whether the target has it."""
+        return self.sent_at > -math.inf
 
     @property
     def message(self) -> Message:
@@ -72,6 +80,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Note in the history that these messages leave the source; the target has them, or soon will."""
+
+    items: Sequence[InFlightMessage]
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete from the source what the target has."""
 
@@ -86,5 +101,5 @@ class ExtendVisibility:
     seconds: float
 
 
-Action = Receive | Send | Delete | ExtendVisibility
+Action = Receive | Send | Note | Delete | ExtendVisibility
 Rejections = Mapping[str, Rejection]  # by message id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from fifo_cli.model.history_events import (
     parse,
     result_of,
     short_who,
+    without_stayed,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
@@ -67,6 +69,17 @@ def event(**more: Any) -> HistoryEvent:
         began=NOW,
     )
     return HistoryEvent(header, NOW, **more)
+
+
+def test_what_stayed_after_all_did_not_leave() -> None:
+    ids = [MovedMessage(name) for name in ("m1", "m2", "m3")]
+    begun, ended = event(), event(end=End(1))
+    noted = event(move=Move("parked", "main", "dlq", tuple(ids)))
+    stayed = event(move=Move("stayed", "main", "dlq", tuple(ids[1:])))
+    other = replace(noted, header=replace(noted.header, id="a2"))
+    left = replace(noted, move=Move("parked", "main", "dlq", (ids[0],)))
+    assert without_stayed([begun, noted, other, stayed, ended]) == [begun, left, other, ended]
+    assert [one.messages for one in operations_of([begun, left, ended])] == [1]
 
 
 @given(

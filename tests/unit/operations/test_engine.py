@@ -19,7 +19,11 @@ from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.result import Failure, MoveOptions, MoveReport, Overtaking
-from fifo_cli.operations.transfer.scheduler import FIRST_IN_FLIGHT_PER_WORKER, IN_FLIGHT_PER_WORKER
+from fifo_cli.operations.transfer.scheduler import (
+    FIRST_IN_FLIGHT_PER_WORKER,
+    IN_FLIGHT_PER_WORKER,
+    NOTE_MESSAGES,
+)
 from tests.unit.operations.fault_model import Arrivals, FaultModel, Line, message
 
 
@@ -55,18 +59,29 @@ def prefixes(expected: list[Message], target: Arrivals) -> None:
     lost_answers=st.sampled_from([0.0, 0.1, 0.3]),
     refusals=st.sampled_from([0.0, 0.1, 0.5]),
     slowest=st.sampled_from([0.0, 0.5, 20.0]),
+    noted=st.booleans(),
 )
 def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_run_at_the_latest(
-    groups: list[int], seed: int, lost_requests: float, lost_answers: float, refusals: float, slowest: float
+    groups: list[int],
+    seed: int,
+    lost_requests: float,
+    lost_answers: float,
+    refusals: float,
+    slowest: float,
+    noted: bool,
 ) -> None:
     faults = FaultModel(lost_requests, lost_answers, refusals, slowest, random.Random(seed))
     everything = messages(groups)
-    source, target = Line(everything, faults), Arrivals(faults)
-    report = run(source, target)
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target) if noted else Line(everything, faults)
+    noted_in = source if isinstance(source, NotedLine) else None
+    report = run(source, target, history=noted_in)
     prefixes(everything, target)
     here, there = {one.body for one in source.messages}, {body for _, body in target.bodies}
     assert here | there == {one.body for one in everything}
     assert report.moved <= len(target.bodies)
+    if isinstance(source, NotedLine):
+        assert source.noted <= there
     # No send is repeated after five minutes, when SQS would take it for another message.
     assert target.doubles == []
     if report.error is None and not report.failed and not report.not_deleted:
@@ -74,10 +89,87 @@ def test_whatever_fails_each_message_is_moved_once_and_in_order_by_the_second_ru
 
     faults.lost_requests = faults.lost_answers = faults.refusals = faults.slowest = 0.0
     faults.clock.sleep(31)
-    again = run(source, target)
+    again = run(source, target, history=noted_in)
     assert (again.failed, again.not_deleted, again.error) == (0, 0, None)
     in_order(everything, target)
     assert source.messages == []
+
+
+class NotedLine(Line):
+    """A queue, and the history of the move: what is deleted must be noted by then, and in the target."""
+
+    ahead = True
+
+    def __init__(self, messages: Sequence[Message], faults: FaultModel, target: Arrivals) -> None:
+        super().__init__(messages, faults)
+        self.target = target
+        self.notes: list[list[str]] = []
+        self.after_all: set[str] = set()
+
+    @property
+    def noted(self) -> set[str]:
+        """What left, by the history."""
+        return set(itertools.chain(*self.notes)) - self.after_all
+
+    def leaving(self, received: Sequence[ReceivedMessage]) -> None:
+        self.notes.append([one.message.message_id for one in received])
+
+    def stayed(self, received: Sequence[ReceivedMessage]) -> None:
+        self.after_all |= {one.message.message_id for one in received}
+
+    def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        ids = {one.message.message_id for one in received}
+        assert ids <= self.noted & {body for _, body in self.target.bodies}
+        return super().delete(received)
+
+
+def test_what_leaves_is_noted_once_and_many_at_a_time() -> None:
+    faults = FaultModel()
+    everything = messages(list(range(1000)))
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target)
+    run(source, target, history=source)
+    assert sorted(itertools.chain(*source.notes)) == sorted(one.message_id for one in everything)
+    assert len(source.notes) <= 1000 / IN_FLIGHT_PER_WORKER + 1
+    assert source.messages == []
+
+
+def test_of_one_group_all_that_sqs_gives_at_a_time_is_noted_together() -> None:
+    faults = FaultModel()
+    everything = messages([0] * 100)
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target)
+    run(source, target, history=source)
+    assert [len(ids) for ids in source.notes] == [10] * 10
+
+
+def test_a_slow_move_notes_what_the_target_has_within_a_moment() -> None:
+    faults = FaultModel(slowest=1.0)
+    everything = messages(list(range(200)))
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target)
+    run(source, target, history=source)
+    assert max(map(len, source.notes)) < NOTE_MESSAGES / 2
+
+
+def test_asked_to_stop_it_notes_and_deletes_what_the_target_has() -> None:
+    faults = FaultModel()
+    everything = messages(list(range(50)))
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target)
+    clock = faults.clock
+    report = move(
+        source,
+        target,
+        MoveOptions(workers=1, history=source),
+        stopped=lambda: len(target.bodies) >= 20,
+        clock=clock,
+        sleep=clock.sleep,
+    )
+    assert report.stopped
+    assert {one.message_id for one in source.messages} == {one.message_id for one in everything} - {
+        body for _, body in target.bodies
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -85,10 +177,12 @@ def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None
     dice = random.Random(seed)
     everything = messages([dice.randrange(9) for _ in range(400)])
     faults = FaultModel(refusals=0.02, dice=random.Random(seed))
-    source, target = Line(everything, faults), Arrivals(faults)
-    report = move(source, target, MoveOptions(workers=12))
+    target = Arrivals(faults)
+    source = NotedLine(everything, faults, target)
+    report = move(source, target, MoveOptions(workers=12, history=source))
     assert (report.moved, report.failed, report.error) == (400, 0, None)
     in_order(everything, target)
+    assert source.noted == {one.message_id for one in everything}
     assert source.messages == []
 
 

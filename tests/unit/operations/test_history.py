@@ -127,14 +127,6 @@ def test_notes_of_many_threads_all_arrive() -> None:
     assert one.messages == 40
 
 
-def test_the_log_is_not_called_for_each_of_many_notes() -> None:
-    made = history(Logs(), [])
-    started = time.monotonic()
-    for n in range(5):
-        made.note(move(f"{n}"))
-    assert time.monotonic() - started >= 4 * 0.025  # each call waits for its time
-
-
 @pytest.mark.parametrize(
     "code", ["AccessDeniedException", "ThrottlingException", "ServiceUnavailableException"]
 )

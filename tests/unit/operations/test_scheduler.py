@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fifo_cli.model.message import ReceivedMessage
+from fifo_cli.operations.history import MoveNotes, unnoted
+from fifo_cli.operations.transfer.interfaces import Rejection
 from fifo_cli.operations.transfer.prefetcher import AHEAD_CREDIT
 from fifo_cli.operations.transfer.result import MoveOptions
 from fifo_cli.operations.transfer.scheduler import AHEAD_AFTER, InFlightMessages
-from fifo_cli.operations.transfer.steps import Delete, ExtendVisibility, Receive, Send
+from fifo_cli.operations.transfer.steps import Action, Delete, ExtendVisibility, Note, Receive, Send
 from tests.unit.operations.fault_model import Arrivals, FaultModel, message
 
 NOW = 100.0
 LATER = NOW + AHEAD_AFTER
+NOTED = MoveOptions(history=MoveNotes(unnoted, "redriven", "dlq", "main"))
 
 
 class Bench:
     """A hand with ten messages of one group, of which there are more behind them."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: MoveOptions | None = None) -> None:
         self.in_flight = InFlightMessages(
-            Arrivals(FaultModel(), strict=False), MoveOptions(), hidden_seconds=30.0
+            Arrivals(FaultModel(), strict=False), options or MoveOptions(), hidden_seconds=30.0
         )
         self.in_flight.may_send = True
         self.numbers = itertools.count()
@@ -73,6 +80,119 @@ def test_what_settles_make_free_is_asked_for_a_moment_behind_them_once() -> None
     assert bench.in_flight.choose(LATER) is None
     bench.miss(ahead)
     assert bench.in_flight.choose(LATER + 1) is None
+
+
+def test_what_is_deleted_makes_room_for_a_receive_and_what_is_noted_does_not() -> None:
+    bench = Bench(NOTED)
+    bench.arrive()
+    while not isinstance(action := bench.in_flight.choose(NOW), Note):
+        match action:
+            case Send():
+                bench.in_flight.sent(action, {}, whole=False, now=NOW)
+            case Receive():
+                bench.miss(action)
+            case _:
+                raise AssertionError(action)
+    assert len(action.items) == 10
+    # The receive that is sent ahead would find nothing yet.
+    assert bench.in_flight.choose(LATER) is None
+    bench.in_flight.noted(action)
+    assert isinstance(bench.in_flight.choose(LATER), Delete)
+    assert bench.receive(LATER + AHEAD_AFTER).ahead
+
+
+def test_the_last_of_a_group_is_noted_while_it_is_sent() -> None:
+    bench = Bench(NOTED)
+    bench.arrive()
+    send = bench.in_flight.choose(NOW)
+    assert isinstance(send, Send)
+    bench.miss(bench.receive())
+    note = bench.in_flight.choose(NOW)
+    assert isinstance(note, Note)
+    assert note.items == send.items
+    bench.in_flight.noted(note)
+    assert bench.in_flight.choose(NOW) is None
+    bench.in_flight.sent(send, {}, whole=False, now=NOW)
+    delete = bench.in_flight.choose(NOW)
+    assert isinstance(delete, Delete)
+    assert delete.items == send.items
+    assert bench.in_flight.stayed == []
+
+
+def test_what_comes_from_a_file_is_noted_when_it_has_arrived() -> None:
+    bench = Bench(replace(NOTED, history=MoveNotes(unnoted, "loaded", "a.jsonl", "main", ahead=False)))
+    bench.arrive()
+    send = bench.in_flight.choose(NOW)
+    assert isinstance(send, Send)
+    bench.miss(bench.receive())
+    assert bench.in_flight.choose(NOW) is None
+    bench.in_flight.sent(send, {}, whole=False, now=NOW)
+    assert isinstance(bench.in_flight.choose(NOW), Note)
+
+
+def test_what_is_noted_while_it_is_sent_and_refused_for_good_has_stayed() -> None:
+    bench = Bench(NOTED)
+    bench.arrive()
+    send = bench.in_flight.choose(NOW)
+    assert isinstance(send, Send)
+    bench.miss(bench.receive())
+    note = bench.in_flight.choose(NOW)
+    assert isinstance(note, Note)
+    refused = {item.id: Rejection(item.received, "too long", retry=False) for item in send.items[4:]}
+    bench.in_flight.sent(send, refused, whole=False, now=NOW)
+    bench.in_flight.noted(note)
+    delete = bench.in_flight.choose(NOW)
+    assert isinstance(delete, Delete)
+    assert delete.items == send.items[:4]
+    assert [one.message.message_id for one in bench.in_flight.stayed] == list(refused)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=60), st.integers(0, 2**32), st.booleans(), st.booleans())
+def test_in_whichever_order_calls_end_what_is_deleted_was_noted_and_the_history_is_true(
+    groups: list[int], seed: int, strict: bool, stopped: bool
+) -> None:
+    dice = random.Random(seed)
+    rest = [ReceivedMessage(message(f"m{n}", f"g{group}"), "handle") for n, group in enumerate(groups)]
+    in_flight = InFlightMessages(Arrivals(FaultModel(), strict=strict), NOTED, hidden_seconds=1e6)
+    in_flight.may_send = True
+    under_way: list[Action] = []
+    noted, arrived, deleted = set[str](), list[str](), list[str]()
+    now = NOW
+    for _ in range(10_000):
+        now += 0.05
+        if in_flight.over:
+            break
+        if stopped and len(arrived) > len(groups) / 2:
+            in_flight.closing = True
+        action = in_flight.choose(now) if len(under_way) < 5 and dice.random() < 0.7 else None
+        if action is not None:
+            under_way.append(action)
+        elif under_way:
+            match action := under_way.pop(dice.randrange(len(under_way))):
+                case Receive():
+                    batch, rest = rest[: action.count], rest[action.count :]
+                    in_flight.received(action, batch, asked_at=now, exhausted=not rest)
+                case Send():
+                    refused = {
+                        item.id: Rejection(item.received, "no", retry=dice.random() < 0.8)
+                        for item in action.items
+                        if dice.random() < 0.2
+                    }
+                    arrived += [item.id for item in action.items if item.id not in refused]
+                    in_flight.sent(action, refused, whole=False, now=now)
+                case Note():
+                    noted |= {item.id for item in action.items}
+                    in_flight.noted(action)
+                case Delete():
+                    assert {item.id for item in action.items} <= noted & set(arrived)
+                    deleted += [item.id for item in action.items]
+                    in_flight.deleted(action, {}, now=now)
+                case _:
+                    raise AssertionError(action)
+    assert in_flight.over
+    assert sorted(deleted) == sorted(arrived)
+    assert noted - {one.message.message_id for one in in_flight.stayed} == set(arrived)
 
 
 def test_what_is_taken_before_the_settle_is_answered_is_sent_in_its_turn() -> None:
