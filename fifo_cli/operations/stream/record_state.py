@@ -16,7 +16,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.history_events import PUT_BACK, TAKEN_AWAY
 from fifo_cli.model.message import Message
-from fifo_cli.model.names import FunctionRole
+from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.times import iso
 from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
@@ -117,40 +117,6 @@ class RecordHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What else matters. Each text says what is so, "" if it is not.
-
-    ``hidden``: its queue, by the last line that it was sent, holds more than could be seen; ``elsewhere``:
-    another queue does; ``unlogged``: no log would show a delivery; ``unread``: the enqueuer's log does not
-    reach back; ``late`` and ``late_sent``: log lines of a delivery, or of a send, may still come;
-    ``replaying``: a replay may have sent it; ``resting``: the enqueuer is not fed; ``failing``: its last
-    batch failed. ``given_up``: it is in a failed batch; ``overtaken``: later records of its shard were
-    enqueued; ``without_code``: the user's code, which may leave it out, cannot be asked;
-    ``purged``: an operator emptied the queue in which it was seen last; ``gone_before``: it was gone by then;
-    ``unrecorded``: the history would not show that an operator took it away; ``now``: a pause of its group
-    that ends later hides it; ``paused``: a function hides what is before it in its group.
-    """
-
-    hidden: str = ""
-    elsewhere: str = ""
-    unlogged: str = ""
-    unread: str = ""
-    resting: str = ""
-    failing: str = ""
-    given_up: bool = False
-    overtaken: bool = False
-    late: str = ""
-    late_sent: str = ""
-    replaying: str = ""
-    without_code: bool = False
-    purged: str = ""
-    gone_before: str = ""
-    unrecorded: str = ""
-    now: datetime = _BEGINNING
-    paused: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Hidden:
     """Which queues hold more than could be seen; "" where all was seen. ``line`` is main, and hold."""
 
@@ -201,42 +167,99 @@ class Judge:
 
     def __call__(self, history: RecordHistory) -> tuple[Stage, str]:
         """Return the stage of a record, and a sentence on it."""
-        return stage_of(history, self._surroundings(history))
+        delivered = history.last("delivered", logger="worker")
+        if delivered is not None:
+            return "delivered", _delivered(history, delivered)
+        for found in history.found:
+            if found.message.queue != "dlq":
+                return _in_line(history, found)
+        for found in history.found:
+            return "parked", _parked(found.message)
+        if away := history.taken_away:
+            reason = away.line.facts.get("reason", "")
+            return "moved", f"{away.word} at {iso(away.line.time)} {reason}".rstrip()
+        sent = history.sent
+        if sent or (self._unread(history) and not history.unwanted and not history.log):
+            return self._gone(history, sent)
+        return self._not_sent(history)
 
-    def _surroundings(self, history: RecordHistory) -> Surroundings:
-        sent, sequence = history.sent, history.sequence
+    def _gone(self, history: RecordHistory, sent: LogEntry | None) -> tuple[Stage, str]:
+        """It was in a queue, or may have been, and is seen in none."""
         at = sent.line.time if sent else history.written
-        unread = log_reach("enqueuer", self.logs.get("enqueuer"), history.written)
-        unlogged = log_reach("worker", self.logs.get("worker"), history.written)
-        # What a replay sent without logging it is seen in a queue, if all of them can be seen through.
-        open_replay = any(run.logger == "replay" for run in self.open_runs)
-        replaying = open_replay and bool(self.hidden.line) and not (sent or unread)
-        passed = self._passed(history.shard, self.handled) > sequence
-        line, dlq = self.hidden.line, self.hidden.dlq
-        parked = sent is not None and sent.word == "parked"
-        return Surroundings(
-            hidden=dlq if parked else line,
-            elsewhere=line if parked else dlq,
-            unlogged=f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at),
-            unread=unread,
-            resting="" if self.feed.running else f"{NOT_ENQUEUED}{self.feed.reason}",
-            failing=self.feed.failing,
-            given_up=any(
-                one.shard == history.shard and one.first <= sequence <= one.last for one in self.feed.given_up
-            ),
-            overtaken=passed,
-            late="" if self._left_early(sent, at, history.event_id) else self._late("a delivery"),
-            late_sent="" if self._is_settled(history, passed=passed) else self._late("that it was sent"),
-            replaying=f"a replay has not logged its end, and may have sent it: {self.hidden.line}"
-            if replaying
-            else "",
-            without_code=self.without_code,
-            purged=self._purged(sent, at),
-            gone_before=self._gone_before(sent, at),
-            unrecorded=self._unrecorded(at),
-            now=self.now,
-            paused=next((_behind(one) for one in self.paused if one.group == history.group), ""),
+        queue: QueueRole = "dlq" if sent and sent.word == "parked" else "main"
+        hidden = self.hidden.dlq if queue == "dlq" else self.hidden.line
+        if sent and hidden:
+            return self._unseen(history, sent, hidden)
+        before = "" if sent else f"{self._unread(history)}; "
+        if unseen := str(self.hidden):
+            return "unclear", f"{before}it may be further back than can be seen: {unseen}"
+        if unlogged := self._unlogged(history, at):
+            return "unclear", f"{before}{unlogged}"
+        if purged := self._purged(queue, at):
+            return purged
+        late = "" if self._left_early(sent, at, history.event_id) else self._late("a delivery")
+        if doubts := "; ".join(filter(None, (self._unrecorded(at), late))):
+            return "unclear", f"in no queue; {doubts}"
+        was = f"{sent.word} by the {sent.logger} at {iso(sent.line.time)}; now " if sent else ""
+        return "lost", f"{was}in no queue, and no log shows a delivery"
+
+    def _unseen(self, history: RecordHistory, sent: LogEntry, hidden: str) -> tuple[Stage, str]:
+        """It was sent to a queue that holds more than could be seen: ``hidden``."""
+        pause = history.pause
+        if pause is not None and pause[0] > self.now > _BEGINNING:
+            return _paused(*pause)
+        if sent.word != "parked":
+            behind = next((_behind(one) for one in self.paused if one.group == history.group), "")
+            return "queued", behind or f"further back than can be seen, or in flight: {hidden}"
+        why = sent.line.facts.get("reason") or "no reason was logged"
+        return (
+            "parked",
+            f"at {iso(sent.line.time)} by {sent.logger}: {why}; further back than can be seen: {hidden}",
         )
+
+    def _not_sent(self, history: RecordHistory) -> tuple[Stage, str]:
+        """No log shows that it was ever in a queue."""
+        if history.unwanted:
+            return "filtered", f"becomes no message: {history.unwanted}"
+        # What a replay sent without logging it is seen in a queue, if all of them can be seen through.
+        replaying = any(run.logger == "replay" for run in self.open_runs)
+        if replaying and self.hidden.line and not self._unread(history):
+            return "unclear", f"a replay has not logged its end, and may have sent it: {self.hidden.line}"
+        stage, why = self._why_not_sent(history)
+        if self.without_code and stage == "lost":
+            return "unclear", f"{why}; whether it becomes a message is not known without your code"
+        if (stage == "lost" or not self.feed.running) and not self._is_settled(history):
+            return "unclear", f"{why}; {self._late('that it was sent')}"
+        return stage, why
+
+    def _why_not_sent(self, history: RecordHistory) -> tuple[Stage, str]:
+        shard, sequence = history.shard, history.sequence
+        if skipped := history.last("skipped", logger="enqueuer"):
+            return "lost", "the enqueuer skipped it" if self.without_code else _skipped(skipped)
+        if any(one.shard == shard and one.first <= sequence <= one.last for one in self.feed.given_up):
+            return (
+                "lost",
+                f"the enqueuer failed on its batch for good: {command_line('replay --failed')} sends it",
+            )
+        if self._passed(shard, self.handled) > sequence:
+            return "lost", "never enqueued, though later records of its shard were"
+        return "stream", self._its_turn(history) if self.feed.running else f"{NOT_ENQUEUED}{self.feed.reason}"
+
+    def _its_turn(self, history: RecordHistory) -> str:
+        """Say why the enqueuer, which is running, has not enqueued it."""
+        if refused := history.last("not enqueued"):
+            return f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
+        failing = f"; the enqueuer's last batch failed: {self.feed.failing}" if self.feed.failing else ""
+        return f"its turn in the stream has not come{failing}"
+
+    def _unread(self, history: RecordHistory) -> str:
+        """Say that the enqueuer's log does not reach back to it, "" if it does."""
+        return log_reach("enqueuer", self.logs.get("enqueuer"), history.written)
+
+    def _unlogged(self, history: RecordHistory, at: datetime) -> str:
+        """Say that no log would show a delivery of what was in a queue ``at``, "" if one would."""
+        unlogged = log_reach("worker", self.logs.get("worker"), history.written)
+        return f"{unlogged}, so a delivery before may not be seen" if unlogged else self._taken(at)
 
     def _unrecorded(self, at: datetime) -> str:
         """Say that the history would not show who took away what was in a queue ``at``, and what to do."""
@@ -253,31 +276,28 @@ class Judge:
             f" nobody did, {command_line('replay --key KEY')} sends it"
         )
 
-    def _purged(self, sent: LogEntry | None, at: datetime) -> str:
-        """Say who purged the queue that it was sent to, "" if nobody did."""
-        for one in self._purges_of(sent):
-            if at <= one.at and one.unseen != 0:
-                return one.text
-            if one.at < at <= one.at + _PURGE_TIME:
-                return f"{one.text}, while it was sent"
-        return ""
+    def _purged(self, queue: QueueRole, at: datetime) -> tuple[Stage, str] | None:
+        """Say who purged the queue in which it was ``at``; None if nobody did.
 
-    def _gone_before(self, sent: LogEntry | None, at: datetime) -> str:
-        """Say of a purge that has named all that it took, and not this, that it did not take it."""
-        return next(
-            (not_purged(one) for one in self._purges_of(sent) if at <= one.at and one.unseen == 0), ""
-        )
-
-    def _purges_of(self, sent: LogEntry | None) -> Iterator[Purge]:
-        """Yield the purges of the queue that it was sent to."""
-        queue = "dlq" if sent and sent.word == "parked" else "main"
-        return (one for one in self.purges if one.queue == queue)
+        A purge that has named all that it took, and not this, did not take it.
+        """
+        gone_before: Purge | None = None
+        for one in self.purges:
+            if one.queue != queue:
+                continue
+            if at <= one.at and one.unseen == 0:
+                gone_before = gone_before or one
+            elif at <= one.at:
+                return "moved", one.text
+            elif at <= one.at + _PURGE_TIME:
+                return "moved", f"{one.text}, while it was sent"
+        return ("unclear", not_purged(gone_before)) if gone_before else None
 
     def _passed(self, shard: str, handled: Mapping[str, int]) -> int:
         """Return how far the enqueuer has come in a shard, or in what came out of it; -1 if nowhere."""
         return max((number for other, number in handled.items() if self.related(other, shard)), default=-1)
 
-    def _is_settled(self, history: RecordHistory, *, passed: bool) -> bool:
+    def _is_settled(self, history: RecordHistory) -> bool:
         """Say whether a line that shows that it was sent would be readable by now."""
         skipped = history.last("skipped", logger="enqueuer")
         if self.settled is None or (skipped and skipped.line.time <= self.settled):
@@ -285,8 +305,9 @@ class Judge:
         if self._is_behind_pause(history.written, self.settled):
             return True
         # With nothing behind it enqueued, it was not enqueued either, once all lines up to now can be read.
-        waited_out = not passed and self._is_gone(history.written)
-        return waited_out or self._passed(history.shard, self.settled_handled) > history.sequence
+        shard, sequence = history.shard, history.sequence
+        waited_out = self._passed(shard, self.handled) <= sequence and self._is_gone(history.written)
+        return waited_out or self._passed(shard, self.settled_handled) > sequence
 
     def _is_behind_pause(self, written: datetime, settled: datetime) -> bool:
         """Say whether the enqueuer stopped before this was written, or so long ago that its lines show."""
@@ -326,24 +347,6 @@ class Judge:
                     " work still), so it may have delivered it"
                 )
         return ""
-
-
-def stage_of(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    """Return the stage of a record, and a sentence on it."""
-    delivered = history.last("delivered", logger="worker")
-    if delivered is not None:
-        return "delivered", _delivered(history, delivered)
-    for found in history.found:
-        if found.message.queue != "dlq":
-            return _in_line(history, found)
-    for found in history.found:
-        return "parked", _parked(found.message)
-    if away := history.taken_away:
-        reason = away.line.facts.get("reason", "")
-        return "moved", f"{away.word} at {iso(away.line.time)} {reason}".rstrip()
-    if history.sent or (around.unread and not history.unwanted and not history.log):
-        return _gone(history, around)
-    return _not_sent(history, around)
 
 
 def is_doubtful(line: LogLine) -> bool:
@@ -437,77 +440,6 @@ def _parked(message: Message) -> str:
     by = f" by {source}" if (source := message.text("park_from")) else ""
     said = f" (HTTP {status})" if status and status not in reason else ""
     return f"at {at}{by}{said}: {reason}"
-
-
-def _gone(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    """It was in a queue, or may have been, and is seen in none."""
-    last = history.sent
-    before = "" if last else f"{around.unread}; "
-    if around.hidden and last:
-        return _unseen(history, last, around)
-    if unseen := " and ".join(text for text in (around.hidden, around.elsewhere) if text):
-        return "unclear", f"{before}it may be further back than can be seen: {unseen}"
-    if around.unlogged:
-        return "unclear", f"{before}{around.unlogged}"
-    if around.purged or around.gone_before:
-        return ("moved", around.purged) if around.purged else ("unclear", around.gone_before)
-    if doubts := "; ".join(text for text in (around.unrecorded, around.late) if text):
-        return "unclear", f"in no queue; {doubts}"
-    was = f"{last.word} by the {last.logger} at {iso(last.line.time)}; now " if last else ""
-    return "lost", f"{was}in no queue, and no log shows a delivery"
-
-
-def _unseen(history: RecordHistory, last: LogEntry, around: Surroundings) -> tuple[Stage, str]:
-    """It was sent to a queue that holds more than can be seen."""
-    pause, hidden = history.pause, around.hidden
-    if pause is not None and pause[0] > around.now > _BEGINNING:
-        return _paused(*pause)
-    if last.word != "parked":
-        if around.paused:
-            return "queued", around.paused
-        return "queued", f"further back than can be seen, or in flight: {hidden}"
-    why = last.line.facts.get("reason") or "no reason was logged"
-    return (
-        "parked",
-        f"at {iso(last.line.time)} by {last.logger}: {why}; further back than can be seen: {hidden}",
-    )
-
-
-def _not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    """No log shows that it was ever in a queue."""
-    if history.unwanted:
-        return "filtered", f"becomes no message: {history.unwanted}"
-    if around.replaying:
-        return "unclear", around.replaying
-    stage, why = _why_not_sent(history, around)
-    if around.without_code and stage == "lost":
-        return "unclear", f"{why}; whether it becomes a message is not known without your code"
-    if around.late_sent and (stage == "lost" or around.resting):
-        return "unclear", f"{why}; {around.late_sent}"
-    return stage, why
-
-
-def _why_not_sent(history: RecordHistory, around: Surroundings) -> tuple[Stage, str]:
-    skipped = history.last("skipped", logger="enqueuer")
-    if skipped is not None:
-        return "lost", "the enqueuer skipped it" if around.without_code else _skipped(skipped)
-    if around.given_up:
-        return (
-            "lost",
-            f"the enqueuer failed on its batch for good: {command_line('replay --failed')} sends it",
-        )
-    if around.overtaken:
-        return "lost", "never enqueued, though later records of its shard were"
-    return "stream", around.resting or _its_turn(history, around)
-
-
-def _its_turn(history: RecordHistory, around: Surroundings) -> str:
-    """Say why the enqueuer, which is running, has not enqueued it."""
-    refused = history.last("not enqueued")
-    if refused is not None:
-        return f"refused by SQS at {iso(refused.line.time)}: {refused.line.facts.get('reason', '')}"
-    failing = f"; the enqueuer's last batch failed: {around.failing}" if around.failing else ""
-    return f"its turn in the stream has not come{failing}"
 
 
 def _skipped(last: LogEntry) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
 
 from fifo_cli.model.message import Attribute, Message
-from fifo_cli.model.names import QueueRole
+from fifo_cli.model.names import FunctionRole, QueueRole
 from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import LogEntry, Purge
+from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, Purge
 from fifo_cli.operations.stream.record_state import (
     PRECEDENCE,
     Found,
@@ -20,13 +21,15 @@ from fifo_cli.operations.stream.record_state import (
     Judge,
     RecordHistory,
     Stage,
-    Surroundings,
-    stage_of,
     worst,
 )
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 ENQUEUED: tuple[Logger, str] = ("enqueuer", "enqueued")
+LOGS: dict[FunctionRole, datetime | None] = {"enqueuer": START, "worker": START}
+# All that could be seen was seen.
+SEEN = Judge(logs=LOGS)
+UNREAD = Judge(logs={"worker": START})  # the enqueuer's log is gone
 
 
 def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
@@ -41,27 +44,31 @@ def entry(logger: Logger, word: str, second: int, **facts: Any) -> LogEntry:
 
 
 @pytest.mark.parametrize(
-    ("around", "stage", "detail"),
+    ("judge", "stage", "detail"),
     [
         (
-            Surroundings(unread="U", unlogged="L", overtaken=True),
+            Judge(handled={"": 101}),
             "unclear",
-            "U; L",
+            "the enqueuer's log is gone; the worker's log is gone, so a delivery before may not be seen",
         ),
-        (Surroundings(unread="U", hidden="H"), "unclear", "U; it may be further back than can be seen: H"),
-        (Surroundings(unread="U"), "lost", "in no queue, and no log shows a delivery"),
+        (
+            replace(UNREAD, hidden=Hidden("H")),
+            "unclear",
+            "the enqueuer's log is gone; it may be further back than can be seen: H",
+        ),
+        (UNREAD, "lost", "in no queue, and no log shows a delivery"),
     ],
 )
-def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(around, stage, detail):
-    assert stage_of(life(), around) == (stage, detail)
-    assert stage_of(life(unwanted="where is false"), around)[0] == "filtered"
+def test_without_the_enqueuers_log_it_is_not_said_to_be_in_the_stream_still(judge, stage, detail):
+    assert judge(life()) == (stage, detail)
+    assert judge(life(unwanted="where is false"))[0] == "filtered"
 
 
 def test_what_sqs_suppressed_is_reported_by_when_it_came_into_the_queue():
     one = life(ENQUEUED, ("replay", "suppressed"))
     assert one.sent is not None
     assert one.sent.word == "enqueued"
-    assert stage_of(life(("replay", "suppressed")), Surroundings())[0] == "lost"
+    assert SEEN(life(("replay", "suppressed")))[0] == "lost"
 
 
 def life(*lines: tuple[Any, ...], found: list[Found] | None = None, unwanted: str = "") -> RecordHistory:
@@ -89,30 +96,30 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
 
 
 @pytest.mark.parametrize(
-    ("record", "around", "stage", "detail"),
+    ("record", "judge", "stage", "detail"),
     [
         (
             life(ENQUEUED, ("worker", "delivered", {"status": 201})),
-            Surroundings(),
+            SEEN,
             "delivered",
             "at 2026-01-02T03:04:06.000Z with HTTP 201",
         ),
         (
             life(ENQUEUED, ("worker", "delivered"), ("worker", "delivered"), found=[found("main")]),
-            Surroundings(),
+            SEEN,
             "delivered",
             "at 2026-01-02T03:04:07.000Z, 2 times in all",
         ),
-        (life(ENQUEUED, found=[found("main", 3)]), Surroundings(), "queued", "number 3 in its group g"),
+        (life(ENQUEUED, found=[found("main", 3)]), SEEN, "queued", "number 3 in its group g"),
         (
             life(found=[found("hold"), found("dlq")]),
-            Surroundings(),
+            SEEN,
             "queued",
             "in hold, while an in-order redrive is unfinished",
         ),
         (
             life(ENQUEUED, ("worker", "failed", {"reason": "HTTP 503"}), found=[found("main")]),
-            Surroundings(),
+            SEEN,
             "stuck",
             "number 1 in its group g; the last attempt, at 2026-01-02T03:04:06.000Z, failed: HTTP 503",
         ),
@@ -120,7 +127,7 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
             life(
                 ("worker", "failed", {"reason": "HTTP 503"}), ("worker", "parked"), found=[found("main", 2)]
             ),
-            Surroundings(),
+            SEEN,
             "queued",
             "number 2 in its group g",
         ),
@@ -130,68 +137,73 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
                     found("dlq", park_reason="no stock", park_status="422", park_at="T", park_from="worker")
                 ]
             ),
-            Surroundings(),
+            SEEN,
             "parked",
             "at T by worker (HTTP 422): no stock",
         ),
         (
             life(found=[found("dlq")]),
-            Surroundings(),
+            SEEN,
             "parked",
             "at 2026-01-02T03:04:06.000Z: moved to the DLQ by SQS: no reason is kept",
         ),
         (
             life(ENQUEUED),
-            Surroundings(hidden="10 of 12 messages of p.fifo seen", unlogged="gone"),
+            Judge(hidden=Hidden("10 of 12 messages of p.fifo seen"), logs={"enqueuer": START}),
             "queued",
             "further back than can be seen, or in flight: 10 of 12 messages of p.fifo seen",
         ),
-        (life(ENQUEUED), Surroundings(unlogged="the log is gone"), "unclear", "the log is gone"),
+        (
+            life(ENQUEUED),
+            Judge(logs={"enqueuer": START}),
+            "unclear",
+            "the worker's log is gone, so a delivery before may not be seen",
+        ),
         (
             life(ENQUEUED, ("worker", "failed")),
-            Surroundings(),
+            SEEN,
             "lost",
             "failed by the worker at 2026-01-02T03:04:06.000Z; now in no queue, and no log shows a delivery",
         ),
         (
             life(unwanted="message.where is false"),
-            Surroundings(),
+            SEEN,
             "filtered",
             "becomes no message: message.where is false",
         ),
         (
             life(("enqueuer", "skipped", {"reason": "message.where is false"})),
-            Surroundings(),
+            SEEN,
             "lost",
             "skipped by the enqueuer at 2026-01-02T03:04:05.000Z, by rules other than those now:"
             " message.where is false",
         ),
         (
             life(),
-            Surroundings(given_up=True),
+            replace(SEEN, feed=Feed(given_up=(GivenUp("", 99, 100),))),
             "lost",
             "the enqueuer failed on its batch for good: `fifo-cli replay --failed` sends it",
         ),
         (
             life(),
-            Surroundings(overtaken=True),
+            replace(SEEN, handled={"": 101}),
             "lost",
             "never enqueued, though later records of its shard were",
         ),
         (
             life(("enqueuer", "not enqueued", {"reason": "Throttled"})),
-            Surroundings(),
+            SEEN,
             "stream",
             "refused by SQS at 2026-01-02T03:04:05.000Z: Throttled",
         ),
-        (life(), Surroundings(resting="not enqueued: paused"), "stream", "not enqueued: paused"),
-        (life(), Surroundings(), "stream", "its turn in the stream has not come"),
+        (life(), replace(SEEN, feed=Feed(False, "paused")), "stream", "not enqueued: paused"),
+        (life(), SEEN, "stream", "its turn in the stream has not come"),
     ],
 )
 def test_a_record_is_where_the_evidence_says(
-    record: RecordHistory, around: Surroundings, stage: Stage, detail: str
+    record: RecordHistory, judge: Judge, stage: Stage, detail: str
 ) -> None:
-    assert stage_of(record, around) == (stage, detail)
+    assert judge(record) == (stage, detail)
 
 
 def test_an_item_is_where_its_worst_record_is() -> None:
@@ -203,11 +215,11 @@ def test_an_item_is_where_its_worst_record_is() -> None:
 
 @pytest.mark.parametrize("steps", [(), (ENQUEUED,), (("worker", "parked"),)])
 def test_what_a_late_log_line_may_still_show_is_not_called_lost(steps):
-    unread = "" if steps else "U"
-    late = Surroundings(unread=unread, late="L")
-    assert stage_of(life(*steps), late)[0] == "unclear"
-    assert stage_of(life(*steps), Surroundings(unread=unread))[0] == "lost"
-    assert stage_of(life(*steps, ("worker", "delivered")), late)[0] == "delivered"
+    judge = SEEN if steps else UNREAD
+    late = replace(judge, settled=START - timedelta(seconds=1))
+    assert late(life(*steps))[0] == "unclear"
+    assert judge(life(*steps))[0] == "lost"
+    assert late(life(*steps, ("worker", "delivered")))[0] == "delivered"
 
 
 PAUSE = {"paused_until": "2026-01-02T03:09:05Z", "reason": "HTTP 503 from shop"}
@@ -231,10 +243,10 @@ def test_a_message_whose_group_is_paused_cannot_be_seen(word, minutes, stage, de
     one = life(ENQUEUED)
     one.log.append(entry("worker", word, 10, **PAUSE))
 
-    around = Surroundings(hidden="H", now=START + timedelta(minutes=minutes))
+    judge = replace(SEEN, hidden=Hidden("H"))
 
-    assert stage_of(one, around) == (stage, detail)
-    assert stage_of(one, Surroundings(hidden="H"))[0] == "queued"
+    assert replace(judge, now=START + timedelta(minutes=minutes))(one) == (stage, detail)
+    assert judge(one)[0] == "queued"
 
 
 def test_a_message_behind_a_paused_head_is_said_to_wait_for_it():
@@ -257,15 +269,15 @@ def test_a_pause_of_an_earlier_attempt_says_nothing():
     one = life(ENQUEUED)
     one.log += [entry("worker", "failed", 10, **PAUSE), entry("worker", "failed", 20, reason="by a drain")]
 
-    around = Surroundings(hidden="H", now=START + timedelta(minutes=1))
+    judge = replace(SEEN, hidden=Hidden("H"), now=START + timedelta(minutes=1))
 
-    assert "paused" not in stage_of(one, around)[1]
+    assert "paused" not in judge(one)[1]
 
 
 @pytest.mark.parametrize(("unseen", "stage"), [(None, "moved"), (1, "moved"), (0, "unclear")])
 def test_a_purge_that_named_all_it_took_did_not_take_what_it_did_not_name(unseen, stage):
     purge = Purge("main", START + timedelta(hours=1), "purged by alice", unseen)
-    judge = Judge(purges=(purge,), logs={"enqueuer": START, "worker": START})
+    judge = replace(SEEN, purges=(purge,))
 
     found, why = judge(life(ENQUEUED))
 
