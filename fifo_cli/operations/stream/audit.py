@@ -44,7 +44,6 @@ from fifo_cli.operations.stream.audit_store import (
 )
 from fifo_cli.operations.stream.evidence import (
     CLOCKS,
-    AwsEvidence,
     Evidence,
     Feed,
     LogEntry,
@@ -238,32 +237,26 @@ class AuditResult(Result):
         yield {"finding": "summary", **self.summary.document()}
 
     def findings(self) -> Findings:
+        """Return what is not proven fine; each list can be read once."""
         return Findings(
-            self.missing(), self.duplicated(), self.possibly_twice(), self.reordered(), self.unknown()
+            missing=self._unplaced("missing"),
+            duplicated=(
+                Duplicated(*_described(entry), tuple(map(from_epoch_ms, times)))
+                for entry, times in self.store.duplicated()
+            ),
+            possibly_twice=(
+                PossiblyTwice(*_described(entry), tuple(map(from_epoch_ms, times)), reason)
+                for entry, times, reason in self.store.possibly_twice()
+            ),
+            reordered=(
+                Reordered(*_described(entry), from_epoch_ms(at), after.event_id, shown_key(read_key(after.key)))
+                for entry, at, after in self.store.reordered(self.related)
+            ),
+            unknown=self._unplaced("unknown"),
         )
 
-    def missing(self) -> Iterator[Unplaced]:
-        return self._judged("missing")
-
-    def unknown(self) -> Iterator[Unplaced]:
-        return self._judged("unknown")
-
-    def _judged(self, verdict: Verdict) -> Iterator[Unplaced]:
-        for entry, reason in self.store.judged(verdict):
-            yield Unplaced(*_described(entry), reason)
-
-    def duplicated(self) -> Iterator[Duplicated]:
-        for entry, times in self.store.duplicated():
-            yield Duplicated(*_described(entry), tuple(map(from_epoch_ms, times)))
-
-    def possibly_twice(self) -> Iterator[PossiblyTwice]:
-        for entry, times, reason in self.store.possibly_twice():
-            yield PossiblyTwice(*_described(entry), tuple(map(from_epoch_ms, times)), reason)
-
-    def reordered(self) -> Iterator[Reordered]:
-        for entry, delivered, after in self.store.reordered(self.related):
-            after_key = shown_key(read_key(after.key))
-            yield Reordered(*_described(entry), from_epoch_ms(delivered), after.event_id, after_key)
+    def _unplaced(self, verdict: Verdict) -> Iterator[Unplaced]:
+        return (Unplaced(*_described(entry), reason) for entry, reason in self.store.judged(verdict))
 
 
 def unproven_tips(tips: Mapping[str, str | None]) -> tuple[Tip, ...]:
@@ -325,7 +318,7 @@ def audit(
     """
     refuse_undeployed(aws, project.settings.names, now=now)
     return Audit(
-        AwsEvidence(aws, project),
+        Evidence(aws, project),
         known_rules(aws, project.settings, code_folders),
         since=since,
         now=now,
@@ -402,7 +395,7 @@ class Audit:
             for run, more in runs:
                 last = _milliseconds(run.last)
                 # What it received was written before, and it was not this run that delivered it.
-                if written <= last + _milliseconds_of(more) and last < delivered:
+                if written <= _milliseconds(run.last + more) and last < delivered:
                     self.store.add_unanswered([(event_id, last, killed_run(run))])
 
     def _add_page(self, page: StreamPage) -> None:
@@ -607,7 +600,7 @@ class Audit:
         for reason, number in self.store.reasons("unknown"):
             yield f"{number} unknown: {reason}"
         late = self.now - (_PAUSED_LATE if self.feed.paused else _LATE)
-        behind = sum(entry.created < late.timestamp() for entry, _ in self.store.judged("waiting"))
+        behind = sum(entry.written < late for entry, _ in self.store.judged("waiting"))
         if behind and self.feed.paused:
             yield (
                 f"{behind} wait in the stream for more than {_PAUSED_LATE.total_seconds() / 3600:.0f} hours,"
@@ -627,7 +620,7 @@ def _verdict(judge: Judge, entry: AuditedRecord, said: Iterable[Step]) -> tuple[
         entry.event_id,
         stream_sequence=entry.stream_sequence,
         shard=entry.shard,
-        created=datetime.fromtimestamp(entry.created, UTC),
+        created=entry.written,
         log=[_log_entry(step) for step in said],
     )
     stage, why = judge(history)
@@ -679,16 +672,12 @@ def _log_entry(step: Step) -> LogEntry:
 
 def _described(entry: AuditedRecord) -> tuple[str, str | None, Any, str | None, str, datetime]:
     """Return the fields of a Finding."""
-    key, created = shown_key(read_key(entry.key)), datetime.fromtimestamp(entry.created, UTC)
-    return entry.event_id, entry.event or None, key, entry.group, entry.stream_sequence, created
+    key = shown_key(read_key(entry.key))
+    return entry.event_id, entry.event or None, key, entry.group, entry.stream_sequence, entry.written
 
 
 def _milliseconds(instant: datetime) -> int:
     return round(instant.timestamp() * 1000)
-
-
-def _milliseconds_of(span: timedelta) -> int:
-    return round(span.total_seconds() * 1000)
 
 
 def _chunks(source: Iterable[T]) -> Iterator[list[T]]:

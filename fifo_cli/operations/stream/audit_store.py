@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, get_args
 
 from fifo_cli.model.names import QueueRole
@@ -82,6 +83,10 @@ class AuditedRecord(NamedTuple):
     @property
     def sequence(self) -> int:
         return int(self.stream_sequence)
+
+    @property
+    def written(self) -> datetime:
+        return datetime.fromtimestamp(self.created, UTC)
 
 
 class Step(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 from fifo_cli.aws.dynamodb_streams import Stream, StreamSource, table_streams
 from fifo_cli.aws.log_streams import holds_since
@@ -125,65 +125,8 @@ class Purge:
     unseen: int | None = None
 
 
-class Evidence(Protocol):
-    """The evidence of one pipeline."""
-
-    def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
-        """Read the stream, each shard named with its stream; raises AwsError if it cannot be read."""
-
-    def tips(self) -> Mapping[str, str | None]:
-        """Return the open shards whose end nothing proved, each with the number of the last record read."""
-
-    def expired_before(self, since: datetime, now: datetime) -> datetime | None:
-        """Return until when the stream has expired, if the window begins before that."""
-
-    def stream_begins(self) -> datetime | None:
-        """Return when the oldest stream that can be read was switched on, if that is known."""
-
-    def related(self, one: str, other: str) -> bool:
-        """Say whether the sequence numbers of two shards that were read compare."""
-
-    def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
-        """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first.
-
-        The last ones are of the history: messages that an operator moved.
-        """
-
-    def purges(self, since: datetime) -> tuple[Purge, ...]:
-        """Return the queues that an operator emptied for good."""
-
-    @property
-    def history_failure(self) -> str:
-        """Why the history could not be read; "" if it could."""
-
-    def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
-        """Return the runs in operators' processes that have begun since then, and not logged their end."""
-
-    def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
-        """Return the runs of the worker function that ended without logging it: a timeout, no memory."""
-
-    def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
-        """Return since when each function's log holds everything; None if it has none."""
-
-    def history_since(self, now: datetime) -> datetime | None:
-        """Return since when the history holds everything; None if there is none."""
-
-    def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
-        """Return the groups that functions hide now, where the queue starts them."""
-
-    def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
-        """Look through a queue."""
-
-    def feed(self) -> Feed:
-        """Ask how the enqueuer is fed."""
-
-    @property
-    def log_lag(self) -> float:
-        """After how many seconds what was logged can be read for sure."""
-
-
-class AwsEvidence:
-    """The evidence that AWS has."""
+class Evidence:
+    """The evidence of one pipeline; ``history_failure`` says why the history could not be read, if so."""
 
     def __init__(self, aws: Aws, project: Project) -> None:
         self._aws = aws
@@ -199,6 +142,7 @@ class AwsEvidence:
         return table_streams(self._aws, self._settings.table.name)
 
     def stream_pages(self, since: datetime, until: datetime) -> Iterator[StreamPage]:
+        """Read the stream, each shard named with its stream; raises AwsError if it cannot be read."""
         window = Window(since=since, until=until)
         for stream in self._table_streams:
             source, pace = StreamSource(self._aws, stream.arn), pace_of(self._aws.client("dynamodbstreams"))
@@ -209,15 +153,19 @@ class AwsEvidence:
             self._tips |= {_shard(stream.arn, shard): last for shard, last in reader.tips.items()}
 
     def tips(self) -> Mapping[str, str | None]:
+        """Return the open shards whose end nothing proved, each with the number of the last record read."""
         return self._tips
 
     def expired_before(self, since: datetime, now: datetime) -> datetime | None:
+        """Return until when the stream has expired, if the window begins before that."""
         return expired_before(self._table_streams[0], since=since, now=now)
 
     def stream_begins(self) -> datetime | None:
+        """Return when the oldest stream that can be read was switched on, if that is known."""
         return self._table_streams[0].created
 
     def related(self, one: str, other: str) -> bool:
+        """Say whether the sequence numbers of two shards that were read compare."""
         if one == other:
             return True
         pair = (one, other)
@@ -229,6 +177,10 @@ class AwsEvidence:
         return self._answers[pair]
 
     def log(self, since: datetime, text: str = "") -> Iterator[LogEntry]:
+        """Read the lines about records from a moment on that contain ``text``, the enqueuer's log first.
+
+        The last ones are of the history: messages that an operator moved.
+        """
         for role in FUNCTION_ROLES:
             group = self._names.log_group(role)
             with contextlib.suppress(MissingLogGroup):
@@ -249,6 +201,7 @@ class AwsEvidence:
                 yield LogEntry("operator", line, place)
 
     def purges(self, since: datetime) -> tuple[Purge, ...]:
+        """Return the queues that an operator emptied for good."""
         return tuple(
             Purge(
                 event.move.source,
@@ -270,6 +223,7 @@ class AwsEvidence:
             self.history_failure = error.message
 
     def open_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        """Return the runs in operators' processes that have begun since then, and not logged their end."""
         # Of a run that was killed after its first lines, the last one shows until when it was at work.
         runs: dict[str, OpenRun] = {}
         ended: set[str] = set()
@@ -301,6 +255,7 @@ class AwsEvidence:
                 yield OpenRun("worker", one.time, one.time)
 
     def killed_runs(self, since: datetime) -> tuple[OpenRun, ...]:
+        """Return the runs of the worker function that ended without logging it: a timeout, no memory."""
         group = self._names.log_group("worker")
         # A worker that the queue starts has an invocation for each batch: not all of their lines at once.
         lines = [
@@ -313,19 +268,24 @@ class AwsEvidence:
         return ()
 
     def logs_since(self, now: datetime) -> Mapping[FunctionRole, datetime | None]:
+        """Return since when each function's log holds everything; None if it has none."""
         return {role: holds_since(self._aws, self._names.log_group(role), now=now) for role in FUNCTION_ROLES}
 
     def history_since(self, now: datetime) -> datetime | None:
+        """Return since when the history holds everything; None if there is none."""
         return holds_since(self._aws, self._names.operations_log, now=now)
 
     def paused_groups(self, now: datetime) -> tuple[PausedGroup, ...]:
+        """Return the groups that functions hide now, where the queue starts them."""
         by_queue = self._settings.worker.by_queue
         return paused_now(self._aws, self._settings, now=now).paused if by_queue else ()
 
     def look(self, role: QueueRole, take: Callable[[Message], bool | None]) -> BrowseResult:
+        """Look through a queue."""
         return browse(Queue(self._aws, self._names, role), take)
 
     def feed(self) -> Feed:
+        """Ask how the enqueuer is fed."""
         name, table = self._names.function("enqueuer"), self._settings.table.name
         admin = MappingAdmin(self._aws.client("lambda"), self._aws.client("dynamodb"), table, Waiter())
         found = admin.read(name)
@@ -353,7 +313,7 @@ class AwsEvidence:
 
     @property
     def log_lag(self) -> float:
-        """Emulators log at once."""
+        """After how many seconds what was logged can be read for sure; emulators log at once."""
         host = host_of(self._aws.client("logs").meta.endpoint_url)
         return _LOG_LAG_SECONDS if is_aws(host) else 0.0
 

@@ -24,7 +24,6 @@ from fifo_cli.model.times import from_iso, iso
 from fifo_cli.operations.queues.browse import ROLES, BrowseResult
 from fifo_cli.operations.queues.order_labels import unlabel
 from fifo_cli.operations.stream.evidence import (
-    AwsEvidence,
     Evidence,
     LogEntry,
     read_stream,
@@ -161,7 +160,7 @@ def trace(
     """
     items = _items(aws, project.settings.table, key)
     refuse_undeployed(aws, project.settings.names, now=now)
-    evidence = AwsEvidence(aws, project)
+    evidence = Evidence(aws, project)
     return _Trace(
         evidence,
         project.settings,

@@ -25,7 +25,7 @@ from fifo_cli.model.worker_log import PausedGroup
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
 from fifo_cli.operations.queues.browse import BrowseResult
 from fifo_cli.operations.stream.audit_store import Logger
-from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, OpenRun, Purge
+from fifo_cli.operations.stream.evidence import Evidence, Feed, GivenUp, LogEntry, OpenRun, Purge
 from fifo_cli.operations.stream.message_rules import KnownRules
 from fifo_cli.operations.stream.reader import StreamPage, Window
 from fifo_cli.operations.stream.shards import record_of
@@ -39,7 +39,7 @@ RIGHT = {"group": "g", "where": "n != `0`"}
 
 
 @dataclass
-class World:
+class World(Evidence):
     """The pipeline: ``position`` is how far the mapping has read, ``accepted`` what the API took when."""
 
     clock: Clock = field(default_factory=lambda: Clock(START.timestamp()))

@@ -378,7 +378,7 @@ def test_what_a_wrong_version_skipped_is_missing_with_the_reason(world):
     world.write(1, "a", 1)
     world.enqueue(wrong=True)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        (row,) = result.missing()
+        (row,) = result.findings().missing
     assert (row.event_id, row.key, row.group, row.stream_sequence) == (
         "e0",
         {"id": "i1"},
@@ -572,7 +572,7 @@ def test_what_sqs_suppressed_was_in_a_queue_before(world):
         for number, fact in enumerate(world.lines)
     ]
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        reasons = [row.reason.partition(" at ")[0] for row in result.missing()]
+        reasons = [row.reason.partition(" at ")[0] for row in result.findings().missing]
     assert reasons == ["enqueued by the replay", "suppressed by the replay"]
 
 
@@ -588,7 +588,7 @@ def test_of_an_expired_stream_what_the_enqueuer_logged_is_audited_and_the_rest_i
     world.trimmed = 3
     with Audit(world, world.rules, since=START, now=world.now) as result:
         counts, notes, code = result.summary.document(), result.summary.notes, result.exit_code
-        missing = [row.event_id for row in result.missing()]
+        missing = [row.event_id for row in result.findings().missing]
     assert (counts["records"], counts["delivered"], missing, code) == (4, 3, ["e2"], 1)
     assert notes[0].startswith("the stream has expired up to 2026-01-02T03:00:0")
 
@@ -813,7 +813,7 @@ def test_what_the_enqueuer_has_not_come_to_is_named_for_what_it_is(world, one: F
     options: Any = {"since": START, "now": world.now, "settle": timedelta(seconds=one.settle)}
     with Audit(world, world.rules, **options, sleep=lambda _: None) as result:
         summary, code = result.summary, result.exit_code
-        reasons = [one.reason for one in summary.reasons] + [one.reason for one in result.missing()]
+        reasons = [one.reason for one in summary.reasons] + [one.reason for one in result.findings().missing]
     counts = summary.document()
     assert {word: counts[word] for word in ("waiting", "missing", "unknown") if counts[word]} == {one.word: 1}
     assert (code, one.note in " ".join(summary.notes)) == (one.code, True)
@@ -964,18 +964,18 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     line = LogLine(world.now, "worker", "error", "failed", {**known, **facts})
     world.lines.append(LogEntry("worker", line))
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        assert list(result.possibly_twice()) == []  # not delivered yet
+        assert list(result.findings().possibly_twice) == []  # not delivered yet
     world.clock.sleep(1)
     world.work(1, fine)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        assert [row.event_id for row in result.possibly_twice()] == listed
-        assert [row.reason.partition(": ")[2] for row in result.possibly_twice()] == [facts["reason"]] * len(
+        assert [row.event_id for row in result.findings().possibly_twice] == listed
+        assert [row.reason.partition(": ")[2] for row in result.findings().possibly_twice] == [facts["reason"]] * len(
             listed
         )
         assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)
         apis = facts.get("taken_by", ())
         who = f"{' and '.join(apis)} may have it twice, as " if isinstance(apis, list) else ""
-        assert all(row.reason.startswith(f"{who}the attempt") for row in result.possibly_twice())
+        assert all(row.reason.startswith(f"{who}the attempt") for row in result.findings().possibly_twice)
     options: Any = {"since": START, "now": world.now, "settle": timedelta()}
     detail = _Trace(world, PIPELINE, {"id": "i1"}, [{"id": "i1"}], world.rules, **options).result().detail
     assert ("possibly twice" in detail) == bool(listed)
@@ -1025,7 +1025,7 @@ def test_what_a_killed_run_had_received_is_possibly_twice(world, kind, looks, be
     world.clock.sleep(60)
     world.work(1, fine)
     with Audit(world, world.rules, since=START, now=world.now) as result:
-        rows = list(result.possibly_twice())
+        rows = list(result.findings().possibly_twice)
         assert (result.summary.possibly_twice, result.exit_code) == (int(listed), 0)
     assert all("did not log its end (it was killed" in row.reason for row in rows)
 
