@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fifo_cli.aws.dynamodb_streams import Page, Shard, ShardSource, StreamGoneError, StreamSource
+from fifo_cli.aws.dynamodb_streams import StreamSource
 from fifo_cli.aws.session import Aws
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import FifoError
@@ -265,8 +265,8 @@ def _why_kept(batch: FailedBatch, found: int, *, proven: bool) -> str:
 
 
 def _reader(aws: Aws, batch: FailedBatch, pace: ReadPace | None) -> Reader:
-    window = Window(from_sequence=batch.first, to_sequence=batch.last)
-    source = OneShard(StreamSource(aws, batch.stream), batch.shard)
+    window = Window(from_sequence=batch.first, to_sequence=batch.last, shard=batch.shard)
+    source = StreamSource(aws, batch.stream)
     return Reader(source, batch.stream, window, pace=pace or pace_of(aws.client("dynamodbstreams")))
 
 
@@ -276,27 +276,6 @@ def _records(batch: FailedBatch, reader: Reader | None) -> Iterator[tuple[Stream
         return
     for page in reader.read():
         yield page.records
-
-
-@dataclass(frozen=True, slots=True)
-class OneShard:
-    """A stream of which only one shard is seen; if the stream is gone, it has none."""
-
-    source: ShardSource
-    shard: str
-
-    def shards(self) -> list[Shard]:
-        try:
-            listed = self.source.shards()
-        except StreamGoneError:
-            return []
-        return [Shard(one.id, None, one.starting, one.ending) for one in listed if one.id == self.shard]
-
-    def iterator(self, shard: str, kind: Any, **more: Any) -> str:
-        return self.source.iterator(shard, kind, **more)
-
-    def records(self, iterator: str) -> Page:
-        return self.source.records(iterator)
 
 
 def delete_done(queue: Queue, in_flight: InFlightBatches, checkpoint: ReplayStore) -> int:

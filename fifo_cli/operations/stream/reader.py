@@ -31,7 +31,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.stream.shards import Lineage, Schedule, ShardPosition, StreamRecord, record_of
+from fifo_cli.operations.stream.shards import Schedule, ShardPosition, StreamRecord, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
@@ -76,12 +76,16 @@ def expired_before(stream: Stream, *, since: datetime, now: datetime) -> datetim
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which records: times and numbers inclusive, None for no bound."""
+    """Which records: times and numbers inclusive, None for no bound.
+
+    With ``shard`` only those of this one; none if it, or the whole stream, is gone.
+    """
 
     since: datetime | None = None
     until: datetime | None = None
     from_sequence: str | None = None
     to_sequence: str | None = None
+    shard: str | None = None
 
     def __contains__(self, record: StreamRecord) -> bool:
         if self.from_sequence is not None and record.sequence < int(self.from_sequence):
@@ -121,7 +125,7 @@ def pace_of(streams: DynamoDBStreamsClient) -> ReadPace:
 
 
 class Reader:
-    """One reading of one stream; ``arn`` is for messages."""
+    """One reading of one stream; ``arn`` is for messages. ``lineage`` knows the shards that were found so far."""
 
     def __init__(
         self,
@@ -138,14 +142,10 @@ class Reader:
         self._stopped = threading.Event()
         self._pages: queue.Queue[StreamPage | BaseException | None] = queue.Queue(_PAGES_WAITING)
         self._schedule = Schedule()
+        self.lineage = self._schedule.lineage
         self._times_known = True
         self._reached: set[str] = set()
         self._tips: dict[str, str | None] = {}
-
-    @property
-    def lineage(self) -> Lineage:
-        """What is known of the shards' descent so far."""
-        return self._schedule.lineage
 
     @property
     def tips(self) -> dict[str, str | None]:
@@ -191,12 +191,15 @@ class Reader:
         self._schedule.add(positions, now=self._pace.clock())
 
     def _listed(self) -> list[Shard]:
+        only = self._window.shard
         for tries in range(1, _TRIES_MAX + 1):
             try:
-                return self._source.shards()
+                return [shard for shard in self._source.shards() if only in (None, shard.id)]
             except ThrottledError:
                 self._pace.sleep(spread(growing_pause(tries, _BACKOFF_FIRST, 1.0)))
             except StreamGoneError as error:
+                if only is not None:
+                    return []
                 raise gone(self._arn) from error
         raise self._throttled()
 

@@ -108,23 +108,20 @@ class Lineage:
 
 
 class Schedule:
-    """Whose turn it is; safe to share between threads. Times are those of the reader's clock, in seconds."""
+    """Whose turn it is; safe to share between threads. Times are those of the reader's clock, in seconds.
+
+    ``lineage`` knows the shards that were added so far.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._shards: dict[str, Shard] = {}
-        self._waiting: defaultdict[str, list[ShardPosition]] = defaultdict(
-            list
-        )  # by the parent they wait for
+        self.lineage = Lineage(self._shards)
+        self._waiting = defaultdict[str, list[ShardPosition]](list)  # by the parent they wait for
         self._unread: set[str] = set()
         self._due: list[tuple[float, int, ShardPosition]] = []
         self._count = 0
         self._visited = 0
-
-    @property
-    def lineage(self) -> Lineage:
-        with self._changed:
-            return Lineage(dict(self._shards))
 
     @property
     def finished(self) -> bool:

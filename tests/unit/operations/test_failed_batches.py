@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.dynamodb_streams import Shard, StreamGoneError
 from fifo_cli.aws.sqs import Queue, RejectedEntry
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Progressed, Waiting, Warned
@@ -18,7 +17,6 @@ from fifo_cli.operations.stream.failed_batches import (
     FailedBatch,
     InFlightBatches,
     NotAFailureRecordError,
-    OneShard,
     delete_done,
     held,
     parse_failure,
@@ -219,13 +217,6 @@ def test_they_stay_hidden_as_long_as_it_takes(monkeypatch):
         assert queue.was_hidden.wait(60)
     assert (("handle-m",), failed.VISIBILITY_SECONDS) in queue.hidden
     assert any(isinstance(event, Warned) and "may come again" in event.text for event in events)
-
-
-def test_of_a_stream_one_shard_is_seen_and_of_a_lost_one_none():
-    stream = SimulatedStream([chain("a", [1, 2]), chain("b", [3], parent="a")])
-    assert OneShard(stream, "b").shards() == [Shard("b", None, 3, 3)]
-    lost = SimulatedStream([], trouble=lambda kind, number: StreamGoneError())
-    assert OneShard(lost, "b").shards() == []
 
 
 def test_what_was_not_gathered_is_not_deleted_however_little_is_left_to_do():

@@ -74,6 +74,12 @@ def test_every_record_comes_once_and_a_parent_before_its_children():
         assert own == sorted(own)
 
 
+def test_of_a_stream_one_shard_is_read_and_of_a_lost_one_nothing():
+    assert numbers(read(SimulatedStream(family()), Window(shard="b"))) == [*range(30, 40)]
+    lost = SimulatedStream([], trouble=lambda kind, number: StreamGoneError())
+    assert read(lost, Window(shard="b")) == []
+
+
 def test_empty_pages_are_not_the_end():
     stream = SimulatedStream(
         family(), trouble=lambda kind, number: "empty" if kind == "records" and number % 5 else None
