@@ -101,9 +101,7 @@ class RecordSource(LocalSource):
 
     def __init__(self, replay: ReplayTransfer, stopped: Callable[[], bool]) -> None:
         self.made: dict[str, Outgoing] = {}
-        self._store = replay.store
-        self._enqueuer = replay.enqueuer
-        self._fresh = replay.fresh
+        self._replay = replay
         self._stopped = stopped
         self._rest = replay.store.waiting()
         self._over = False
@@ -126,11 +124,12 @@ class RecordSource(LocalSource):
         for record in self._rest:
             event_id = record["eventID"]
             with usable_message_code():
-                outgoing = self._enqueuer.message_of(record)
+                outgoing = self._replay.enqueuer.message_of(record)
             if outgoing is None:
-                self._store.set_states({event_id: "skipped"})
+                self._replay.store.set_states({event_id: "skipped"})
             else:
-                self.made[event_id] = _renamed(outgoing, self._fresh) if self._fresh else outgoing
+                fresh = self._replay.fresh
+                self.made[event_id] = _renamed(outgoing, fresh) if fresh else outgoing
                 received.append(ReceivedMessage(_message(event_id, outgoing), event_id))
             if len(received) == count or self._stopped():
                 return received

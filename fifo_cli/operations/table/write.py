@@ -75,7 +75,6 @@ class Writer:
     chains: Sequence[deque[int]]
     stop: threading.Event
     on_written: Callable[[int], None] = lambda done: None
-    clock: Callable[[], float] = time.monotonic
     _ready: deque[deque[int]] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _busy: int = 0
@@ -91,7 +90,7 @@ class Writer:
         """Write until all is written, ``stop`` is set, or AWS refuses; every call that began is finished."""
         self._ready = deque(self.chains)
         self._writes = Writes([False] * sum(map(len, self.chains)))
-        self._moved_at = self.clock()
+        self._moved_at = time.monotonic()
         count = min(WORKERS, 1 + len(self.chains) // BATCH_WRITE_ITEMS_MAX)
         threads = [threading.Thread(target=self._help, name="put", daemon=True) for _ in range(count - 1)]
         for thread in threads:
@@ -175,10 +174,10 @@ class Writer:
                         self._ready.append(chain)
             self._ready.extendleft(reversed(again))
             if len(again) < len(chains):
-                self._tries, self._moved_at = 0, self.clock()
+                self._tries, self._moved_at = 0, time.monotonic()
             elif failure is None:
                 self._tries += 1
-                if self.clock() - self._moved_at > _BUSY_SECONDS_MAX:
+                if time.monotonic() - self._moved_at > _BUSY_SECONDS_MAX:
                     failure = (again[0][0], _busy(self.table))
             if failure is not None and self._writes.error is None:
                 self._writes.failed, self._writes.error = failure

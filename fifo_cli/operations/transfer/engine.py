@@ -228,7 +228,7 @@ class _Engine:
         if back:
             self._source.release(back)
 
-    def _failed(self, action: Action, error: FifoError) -> None:
+    def _failed(self, action: Receive | ExtendVisibility, error: FifoError) -> None:
         with self._changed:
             self._in_flight.failed_action(action)
             self._note_error(error)

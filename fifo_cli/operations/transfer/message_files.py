@@ -135,15 +135,14 @@ class DumpFile(_Dump):
 
 
 class DumpStream(_Dump):
-    """A stream that messages are moved to: in the file, or in the pipe, before a message leaves its queue.
+    """Stdout that messages are moved to: in the file, or in the pipe, before a message leaves its queue.
 
     See ``keeps_what_it_gets``.
     """
 
-    def __init__(self, stream: BinaryIO, name: str = "stdout") -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         super().__init__()
         self._stream = stream
-        self._name = name
         self._is_file = keeps_what_it_gets(stream)
 
     def _append(self, data: bytes) -> None:
@@ -154,7 +153,7 @@ class DumpStream(_Dump):
                 os.fsync(self._stream.fileno())
         except (OSError, ValueError) as error:
             raise FileError(
-                f"{self._name} cannot be written: {reason_of(error)};"
+                f"stdout cannot be written: {reason_of(error)};"
                 " what was not written is still in the queue",
                 hint="make room, and run the command again with a file's name: it continues the file",
             ) from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue
+from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue, RejectedEntry
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Waiting, silent
 from fifo_cli.model.limits import RECEIVE_MAX
@@ -155,25 +155,19 @@ class QueueSource:
 
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         """Extend the visibility timeout; return what was not extended, without retry if it is not ours."""
-        rejected = self._queue.change_visibility(
-            [one.receipt_handle for one in received], seconds=int(seconds)
-        )
-        refused = [Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected]
+        handles = [one.receipt_handle for one in received]
+        refused = _refusals(received, self._queue.change_visibility(handles, seconds=int(seconds)))
         self._forget([one.received for one in refused if not one.retry])
         return refused
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Delete messages."""
-        rejected = self._queue.delete([one.receipt_handle for one in received])
-        refused = {
-            one.index: Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected
-        }
-        self._forget(
-            [one for index, one in enumerate(received) if index not in refused or not refused[index].retry]
-        )
+        refused = _refusals(received, self._queue.delete([one.receipt_handle for one in received]))
+        still_ours = {one.received.message.message_id for one in refused if one.retry}
+        self._forget([one for one in received if one.message.message_id not in still_ours])
         with self._lock:
             self._settled += len(received) - len(refused)
-        return list(refused.values())
+        return refused
 
     def release(self, received: Sequence[ReceivedMessage]) -> None:
         """Release messages; a group's in the order given, several groups at a time."""
@@ -198,3 +192,7 @@ class QueueSource:
     def _forget(self, received: Sequence[ReceivedMessage]) -> None:
         with self._lock:
             self._ours.difference_update(one.message.message_id for one in received)
+
+
+def _refusals(received: Sequence[ReceivedMessage], rejected: Iterable[RejectedEntry]) -> list[Rejection]:
+    return [Rejection(received[one.index], one.reason, retry=not one.gone) for one in rejected]

@@ -43,14 +43,6 @@ class StoppedError(FifoError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stays:
-    """A record that stays where it is, and why; ``skipped``: the code and fifo.toml leave it out now."""
-
-    reason: str
-    skipped: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Converted:
     """The message that a record becomes; one with queue "dlq" is the record, to be parked again.
 
@@ -99,25 +91,25 @@ class Converter:
     def _bytes_max(self) -> int:
         return self._ask_bytes_max()
 
-    def convert(self, message: Message) -> Converted | Stays:
-        """Return what a record becomes, or why it stays."""
+    def convert(self, message: Message) -> Converted | str:
+        """Return what a record becomes, or why it stays where it is."""
         texts = {name: text for name in message.attributes if (text := message.text(name)) is not None}
         event_id = texts.get("event_id", message.message_id)
         with self._lock:
             if event_id in self._failed:
-                return Stays(self._failed[event_id], skipped=False)
+                return self._failed[event_id]
             try:
                 with usable_message_code():
                     made = to_message(record_of(message.body, texts), self._loaded())
             except NoRecordError as error:
                 replay = command_line("replay --key", texts.get("item_key", "KEY"))
                 self._failed[event_id] = f"{error} ({replay})"
-                return Stays(self._failed[event_id], skipped=False)
+                return self._failed[event_id]
             if isinstance(made, Outgoing) and made.queue == "dlq" and self._stopped():
                 raise StoppedError(_STOPPED, hint="run the command again")
             if isinstance(made, Skipped):
                 self._skipped[event_id] = made.reason
-                return Stays(made.reason, skipped=True)
+                return made.reason
             if made.queue == "main" and made.size > self._bytes_max and made.instead:
                 made = made.instead(f"the message has {made.size} bytes; main takes {self._bytes_max}")
             instead = made.instead
@@ -200,8 +192,8 @@ class ConvertingTarget:
         instead: dict[str, Callable[[str], Message]] = {}
         for one in received:
             made = self._converter.convert(one.message) if is_record(one.message) else Converted(one.message)
-            if isinstance(made, Stays):
-                refusals.append(Rejection(one, made.reason, retry=False, aside=True))
+            if isinstance(made, str):
+                refusals.append(Rejection(one, made, retry=False, aside=True))
                 continue
             if made.instead:
                 instead[one.message.message_id] = made.instead

@@ -336,19 +336,14 @@ class InFlightMessages:
 
     # --- What came of it.
 
-    def failed_action(self, action: Action) -> None:
-        """Account for a receive, or an extension of visibility, that failed as a whole."""
+    def failed_action(self, action: Receive | ExtendVisibility) -> None:
+        """Account for an action that failed as a whole; of a send or delete each message is refused then, a note never fails."""
         self.actions -= 1
-        match action:
-            case Receive():
-                self._prefetcher.failed(action)
-            case ExtendVisibility():
-                for item in action.items:
-                    self._expect(item, item.expiry, item.extend_seconds)
-            case Send() | Note() | Delete():
-                raise TypeError(
-                    "a send or delete that fails as a whole rejects each of its messages; a note never does"
-                )
+        if isinstance(action, Receive):
+            self._prefetcher.failed(action)
+        else:
+            for item in action.items:
+                self._expect(item, item.expiry, item.extend_seconds)
 
     def received(
         self, action: Receive, batch: Sequence[ReceivedMessage], *, asked_at: float, exhausted: bool
