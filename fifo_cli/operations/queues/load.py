@@ -11,7 +11,6 @@ import hashlib
 import shutil
 import stat
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -261,35 +260,22 @@ class LineSource(LocalSource):
     """The lines that were not loaded before, as a source of the engine; a message's id is "line 17"."""
 
     def __init__(self, lines: Lines, checkpoint: LoadProgress) -> None:
+        super().__init__(self._new())
         self.already = 0
         self._lines = lines
         self._checkpoint = checkpoint
-        self._rest = lines.numbered()
         self._keys = _Keys(lines.arn)
-        self._over = False
-        self._lock = threading.Lock()
         self.close = self._keys.close
 
-    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        """Read up to ``count`` lines; raises UsageError if one is no longer as it was checked."""
-        received: list[ReceivedMessage] = []
-        with self._lock:
-            while len(received) < count and not self._over:
-                number, line = next(self._rest, (0, b""))
-                if not line:
-                    self._over = True
-                    break
-                message = self._read(number, line)
-                key = self._keys.of(message)
-                if key in self._checkpoint:
-                    self.already += 1
-                    continue
-                message = replace(message, message_id=f"line {number}")
-                received.append(ReceivedMessage(message, key))
-        return received
-
-    def exhausted(self) -> bool:
-        return self._over
+    def _new(self) -> Iterator[ReceivedMessage]:
+        """Yield the lines; raises UsageError if one is no longer as it was checked."""
+        for number, line in self._lines.numbered():
+            message = self._read(number, line)
+            key = self._keys.of(message)
+            if key in self._checkpoint:
+                self.already += 1
+            else:
+                yield ReceivedMessage(replace(message, message_id=f"line {number}"), key)
 
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         """Note them in the checkpoint; raises FileError."""

@@ -6,15 +6,15 @@ A temporary database, so that memory does not grow with the queue; it is gone wi
 from __future__ import annotations
 
 import pickle
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import Origin, unlabel
-from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Rejection
+from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection
 from fifo_cli.operations.work_db import WorkDb
 
 _TABLES: Final = """
@@ -115,6 +115,16 @@ class OrderStore:
         )
         return [_read(*row) for row in rows]
 
+    def line(self) -> Iterator[ReceivedMessage]:
+        """Yield what ``read`` gives; a message's receipt handle is its origin.
+
+        Nothing is deleted by it: hold is emptied when all of it is in main.
+        """
+        last = 0
+        while rows := self.read(after=last, count=BATCH_ENTRIES_MAX):
+            yield from (ReceivedMessage(message, origin.text()) for _, origin, message in rows)
+            last = rows[-1][0]
+
 
 class OrderStoreTarget(LocalTarget):
     """A store as a target of the engine."""
@@ -125,28 +135,6 @@ class OrderStoreTarget(LocalTarget):
     def send(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
         self._store.add([one.message for one in received])
         return []
-
-
-class OrderStoreSource(LocalSource):
-    """A store's line as a source of the engine; a message's receipt handle is its origin.
-
-    Nothing is deleted by it: hold is emptied when all of it is in main.
-    """
-
-    def __init__(self, store: OrderStore) -> None:
-        self._store = store
-        self._last = 0
-        self._lock = threading.Lock()
-
-    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        with self._lock:
-            rows = self._store.read(after=self._last, count=count)
-            if rows:
-                self._last = rows[-1][0]
-        return [ReceivedMessage(message, origin.text()) for _, origin, message in rows]
-
-    def exhausted(self) -> bool:
-        return True  # asked only after take gave nothing
 
 
 def _row(message: Message) -> tuple[str | bytes | None, ...]:

@@ -35,10 +35,10 @@ from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
 from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
-from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
+from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreTarget
 from fifo_cli.operations.queues.peek import peek
 from fifo_cli.operations.transfer.engine import move
-from fifo_cli.operations.transfer.interfaces import LocalTarget, Rejection, Source, Target
+from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
 from fifo_cli.operations.transfer.queue_source import HIDDEN_SECONDS, QueueSource
 from fifo_cli.operations.transfer.queue_target import Pack, QueueTarget, as_it_is, outgoing
@@ -377,7 +377,7 @@ class RestoreOrder(PipelineQueues):
         target = QueueTarget(self.main, _merged(secrets.token_hex(4)))
         options = MoveOptions(total=len(store), receives=1)
         what = f"not everything could be put back into {self.main.name}"
-        report = self._move_all(OrderStoreSource(store), target, options, stopped, what)
+        report = self._move_all(LocalSource(store.line()), target, options, stopped, what)
         if report.moved != len(store):
             raise UnfinishedError(f"{report.moved} of {len(store)} messages were put back")
         self.listener(Finished("merge", "queue", self.main.name, f"{report.moved} in order"))

@@ -6,16 +6,14 @@ noted in the store as soon as SQS has answered, so a replay that is killed does 
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fifo_cli.aws.errors import explain
-from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, silent
 from fifo_cli.handlers.enqueuer import Enqueuer
 from fifo_cli.handlers.identifiers import sqs_id
@@ -77,12 +75,12 @@ class ReplayTransfer:
     ) -> MoveReport:
         """Send the records that wait in the store, in order within each group."""
         failed: dict[str, State] = {}
-        source = RecordSource(self, stopped)
-        target = RecordTarget(self, source.made)
+        made: dict[str, Outgoing] = {}
+        source, target = LocalSource(self._messages(made, stopped)), RecordTarget(self, made)
 
         def note(failure: Failure) -> None:
             failed[failure.message_id] = "failed"
-            source.made.pop(failure.message_id, None)
+            made.pop(failure.message_id, None)
 
         options = MoveOptions(
             total=self.store.sums().waiting, workers=workers, receives=1, on_failed=note, throttles=throttles
@@ -91,53 +89,24 @@ class ReplayTransfer:
         self.store.set_states(failed)
         return report
 
+    def _messages(
+        self, made: dict[str, Outgoing], stopped: Callable[[], bool]
+    ) -> Iterator[ReceivedMessage]:
+        """Make messages of the records that wait, and keep them in ``made``; note those that become none.
 
-class RecordSource(LocalSource):
-    """The records that wait in a store, each as the message it becomes; ``made`` are those in flight.
-
-    A message's id is the record's event id. Once the store cannot be read or written, nothing more is given:
-    what comes later must not overtake. Nothing is deleted by it: the target notes in the store what SQS has.
-    """
-
-    def __init__(self, replay: ReplayTransfer, stopped: Callable[[], bool]) -> None:
-        self.made: dict[str, Outgoing] = {}
-        self._replay = replay
-        self._stopped = stopped
-        self._rest = replay.store.waiting()
-        self._over = False
-        self._error: FifoError | None = None
-        self._lock = threading.Lock()
-
-    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
-        """Make messages of the next records; those that become none are noted as skipped."""
-        with self._lock:
-            if self._error is not None:
-                raise self._error
-            try:
-                return self._next(count)
-            except FifoError as error:
-                self._error = error
-                raise
-
-    def _next(self, count: int) -> list[ReceivedMessage]:
-        received: list[ReceivedMessage] = []
-        for record in self._rest:
+        A message's id is the record's event id. The target, not the source, notes in the store what SQS has.
+        """
+        for record in self.store.waiting():
             event_id = record["eventID"]
             with usable_message_code():
-                outgoing = self._replay.enqueuer.message_of(record)
+                outgoing = self.enqueuer.message_of(record)
             if outgoing is None:
-                self._replay.store.set_states({event_id: "skipped"})
+                self.store.set_states({event_id: "skipped"})
             else:
-                fresh = self._replay.fresh
-                self.made[event_id] = _renamed(outgoing, fresh) if fresh else outgoing
-                received.append(ReceivedMessage(_message(event_id, outgoing), event_id))
-            if len(received) == count or self._stopped():
-                return received
-        self._over = True
-        return received
-
-    def exhausted(self) -> bool:
-        return self._over
+                made[event_id] = _renamed(outgoing, self.fresh) if self.fresh else outgoing
+                yield ReceivedMessage(_message(event_id, outgoing), event_id)
+            if stopped():
+                return
 
 
 class RecordTarget:

@@ -7,10 +7,13 @@ overtakes itself, and deletes from the source what the target has accepted for g
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
 
+from fifo_cli.errors import FifoError
 from fifo_cli.model.limits import MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.message_json import message_bytes
@@ -71,12 +74,34 @@ class Source(Protocol):
 
 
 class LocalSource:
-    """The part of a source that only SQS's queues need: what this program keeps itself is hidden from nobody.
+    """What this program keeps itself, as a source: ``messages`` in their order, read by one thread at a time.
 
-    So nothing has to be extended, and what is released stays where it is.
+    They are hidden from nobody: nothing has to be extended, and what is released stays where it is. After an
+    error in reading them nothing more is given, as what comes later must not overtake.
     """
 
     hidden_seconds: Final = math.inf
+
+    def __init__(self, messages: Iterator[ReceivedMessage]) -> None:
+        self._messages = messages
+        self._over = False
+        self._error: FifoError | None = None
+        self._lock = threading.Lock()
+
+    def receive(self, count: int, *, wait: bool) -> list[ReceivedMessage]:
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            try:
+                received = list(islice(self._messages, count))
+            except FifoError as error:
+                self._error = error
+                raise
+            self._over = len(received) < count
+        return received
+
+    def exhausted(self) -> bool:
+        return self._over
 
     def extend_visibility(self, received: Sequence[ReceivedMessage], *, seconds: float) -> list[Rejection]:
         return []

@@ -10,7 +10,8 @@ import pytest
 
 from fifo_cli.model.message import Attribute, Message, ReceivedMessage
 from fifo_cli.operations.queues.order_labels import label
-from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreSource, OrderStoreTarget
+from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreTarget
+from fifo_cli.operations.transfer.interfaces import LocalSource
 
 numbers = itertools.count(1)
 
@@ -134,7 +135,7 @@ def test_it_is_read_across_groups_the_longest_first(store):
         ]
     )
     store.put_in_order()
-    source = OrderStoreSource(store)
+    source = LocalSource(store.line())
     batches = []
     while batch := source.receive(2, wait=False):
         batches.append([one.message.body for one in batch])
