@@ -249,7 +249,9 @@ class AuditResult(Result):
                 for entry, times, reason in self.store.possibly_twice()
             ),
             reordered=(
-                Reordered(*_described(entry), from_epoch_ms(at), after.event_id, shown_key(read_key(after.key)))
+                Reordered(
+                    *_described(entry), from_epoch_ms(at), after.event_id, shown_key(read_key(after.key))
+                )
                 for entry, at, after in self.store.reordered(self.related)
             ),
             unknown=self._unplaced("unknown"),

@@ -125,7 +125,7 @@ def pace_of(streams: DynamoDBStreamsClient) -> ReadPace:
 
 
 class Reader:
-    """One reading of one stream; ``arn`` is for messages. ``lineage`` knows the shards that were found so far."""
+    """One reading of one stream; ``arn`` is for messages. ``lineage`` knows the shards found so far."""
 
     def __init__(
         self,

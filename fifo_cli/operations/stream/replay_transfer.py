@@ -89,9 +89,7 @@ class ReplayTransfer:
         self.store.set_states(failed)
         return report
 
-    def _messages(
-        self, made: dict[str, Outgoing], stopped: Callable[[], bool]
-    ) -> Iterator[ReceivedMessage]:
+    def _messages(self, made: dict[str, Outgoing], stopped: Callable[[], bool]) -> Iterator[ReceivedMessage]:
         """Make messages of the records that wait, and keep them in ``made``; note those that become none.
 
         A message's id is the record's event id. The target, not the source, notes in the store what SQS has.

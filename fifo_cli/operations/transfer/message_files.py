@@ -153,8 +153,7 @@ class DumpStream(_Dump):
                 os.fsync(self._stream.fileno())
         except (OSError, ValueError) as error:
             raise FileError(
-                f"stdout cannot be written: {reason_of(error)};"
-                " what was not written is still in the queue",
+                f"stdout cannot be written: {reason_of(error)}; what was not written is still in the queue",
                 hint="make room, and run the command again with a file's name: it continues the file",
             ) from error
 

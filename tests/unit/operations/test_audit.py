@@ -969,9 +969,9 @@ def test_what_timed_out_and_was_then_delivered_was_possibly_taken_twice(world, f
     world.work(1, fine)
     with Audit(world, world.rules, since=START, now=world.now) as result:
         assert [row.event_id for row in result.findings().possibly_twice] == listed
-        assert [row.reason.partition(": ")[2] for row in result.findings().possibly_twice] == [facts["reason"]] * len(
-            listed
-        )
+        assert [row.reason.partition(": ")[2] for row in result.findings().possibly_twice] == [
+            facts["reason"]
+        ] * len(listed)
         assert (result.summary.possibly_twice, result.exit_code) == (len(listed), 0)
         apis = facts.get("taken_by", ())
         who = f"{' and '.join(apis)} may have it twice, as " if isinstance(apis, list) else ""
