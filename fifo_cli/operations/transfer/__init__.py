@@ -7,8 +7,7 @@ throttles, and ``prefetcher`` decides how far to receive ahead.
 
 Sources and targets are here where several commands use them: ``queue_source``, ``queue_target``,
 ``message_files``, and ``record_conversion``, which runs what the enqueuer parked through its code again.
-``noted_source`` writes the ids of messages into the history before it deletes them. ``message_filter``
-chooses messages; ``result`` is what a move is asked for and what it did.
+``message_filter`` chooses messages; ``result`` is what a move is asked for and what it did.
 
 A message is deleted from its source only after the target has confirmed it, so a crash loses nothing. A group
 is part of one step at a time, and a send holds one message of it: so no message overtakes an earlier one of

@@ -337,7 +337,10 @@ class InFlightMessages:
     # --- What came of it.
 
     def failed_action(self, action: Receive | ExtendVisibility) -> None:
-        """Account for an action that failed as a whole; of a send or delete each message is refused then, a note never fails."""
+        """Account for an action that failed as a whole.
+
+        Of a send or delete each message is refused then; a note never fails.
+        """
         self.actions -= 1
         if isinstance(action, Receive):
             self._prefetcher.failed(action)
