@@ -21,6 +21,8 @@ from fifo_cli.local.process import FOLDER, Files
 from fifo_cli.model.names import Names
 
 ROOT = Path(__file__).resolve().parent.parent
+# Read by the embedded stack of the tests when it starts: its functions start in milliseconds.
+STACK_PYTHON = ROOT / "tests" / "stack_python"
 _KEPT = ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "TMPDIR", "COVERAGE_PROCESS_START")
 _DUMMY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 _NOWHERE = "http://127.0.0.1:9"

@@ -24,7 +24,7 @@ from fifo_cli.interrupts import AWS_CALLS, CHILDREN
 from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
-from tests.cli_harness import Project, Stack, give_known_key, new_name
+from tests.cli_harness import STACK_PYTHON, Project, Stack, give_known_key, new_name
 from tests.tiers import DEFAULT, SLOW, has_tests, longest_first, mark_tiers
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
@@ -170,7 +170,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, one for all tests of a worker."""
     folder = tmp_path_factory.mktemp("stack")
     give_known_key(folder)
-    status = embedded.up(folder, port=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(STACK_PYTHON), prepend=os.pathsep)
+        status = embedded.up(folder, port=0)
     assert status.endpoint is not None
     try:
         yield Stack(folder, status.endpoint)

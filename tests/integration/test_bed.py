@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import pytest
 
 from fifo_cli.local import stack as embedded
 from fifo_cli.model.settings import load
-from tests.cli_harness import Project, clean_environment, to_toml
+from tests.cli_harness import STACK_PYTHON, Project, clean_environment, to_toml
 
 pytest_plugins = ["pytester"]
 
@@ -78,6 +80,66 @@ def test_a_program_in_the_background_can_be_interrupted_and_is_killed_at_the_end
     left = made.start("local", "status")
     made.end()
     assert left.process.returncode is not None
+
+
+FACTS = """
+import json, os, random, resource, signal, sys
+main, kinds = sys.modules["__main__"], (resource.RLIMIT_DATA, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC)
+streams = (sys.stdin, sys.stdout, sys.stderr)
+ours = ("fifo_cli", "httpx", "jmespath")
+print(json.dumps({
+    "environment": dict(os.environ), "folder": os.getcwd(), "words": sys.argv, "path": sys.path,
+    "file": [__name__, __file__, main.__file__], "mask": os.umask(0),
+    "group": os.getpgid(0), "session": os.getsid(0),
+    "signals": [str(signal.getsignal(one)) for one in signal.valid_signals()],
+    "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+    "limits": [resource.getrlimit(one) for one in kinds],
+    "streams": [(one.encoding, one.errors, one.line_buffering, one.isatty()) for one in streams],
+    "open": sorted(map(int, os.listdir("/proc/self/fd"))), "line": sys.stdin.readline(),
+    "ours": sorted(name for name in sys.modules if name.partition(".")[0] in ours),
+}))
+print(random.random())
+print("logged", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="functions are not forked here")
+def test_a_forked_function_finds_what_one_that_is_started_finds(tmp_path, monkeypatch):
+    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUTF8": "1"}
+    for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONUTF8", "1")  # as in the stack's process
+    monkeypatch.syspath_prepend(STACK_PYTHON)
+    start: Any = importlib.import_module("forked_functions").FunctionServer()
+    (tmp_path / "function.py").write_text(FACTS)
+    found, seeds = [], set()
+    pipes: Any = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+    for popen in (subprocess.Popen, start, start):
+        words = [sys.executable, str(tmp_path / "function.py")]
+        run = popen(words, cwd=str(tmp_path), env={**env, "KEY": "value"}, **pipes)
+        assert run.poll() is None
+        run.stdin.write("an order\n")
+        run.stdin.flush()
+        found.append(json.loads(run.stdout.readline()))
+        seeds.add(run.stdout.readline())
+        assert (run.stderr.read(), run.wait(60), run.poll()) == ("logged\n", 0, 0)
+        for stream in (run.stdin, run.stdout, run.stderr):
+            stream.close()
+    assert found[0] == found[1] == found[2]
+    assert len(seeds) == 3
+    ends = start(words, cwd=str(tmp_path), env={}, **pipes)
+    with pytest.raises(subprocess.TimeoutExpired):
+        ends.wait(0.01)
+    ends.terminate()
+    assert ends.wait(60) == 0
+    for stream in (ends.stdin, ends.stdout, ends.stderr):
+        stream.close()
+    start.close()
 
 
 def test_going_to_another_machine_fails_the_test(pytester: pytest.Pytester):
