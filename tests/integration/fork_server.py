@@ -16,8 +16,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +96,11 @@ class Running:
 class ForkServer:
     """The process that forks; safe to use from several threads."""
 
-    def __init__(self, delays: ConsistencyDelays | None = None) -> None:
-        """Start the process; its runs take ``delays`` for AWS's."""
-        self._delays = delays
+    def __init__(self) -> None:
+        self._delays: ConsistencyDelays | None = None
         self._lock = threading.Lock()
         self._runs: dict[int, Running] = {}
-        self._number = 0
+        self._numbers = count(1)
         # Not in the folders of the runs: tests look at what is left there.
         self._files = tempfile.TemporaryDirectory(prefix="runs-")
         self._process = subprocess.Popen(
@@ -111,6 +112,12 @@ class ForkServer:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def with_delays(self, delays: ConsistencyDelays | None) -> ForkServer:
+        """Return the same process; the runs that it forks for that take ``delays`` for AWS's."""
+        other = copy(self)
+        other._delays = delays
+        return other
 
     def start(
         self,
@@ -128,8 +135,7 @@ class ForkServer:
         silent after a signal (tests/patient.py).
         """
         with self._lock:
-            self._number += 1
-            number = self._number
+            number = next(self._numbers)
             given, out, err = (Path(self._files.name, f"{number}.{name}") for name in ("in", "out", "err"))
             given.write_bytes(input)
             running = self._runs[number] = Running(args, given, out, err)
@@ -195,11 +201,15 @@ def can_be_forked(env: Mapping[str, str]) -> bool:
 
 
 @cache
-def forker(delays: ConsistencyDelays | None = None) -> ForkServer:
-    """Return the process that forks the runs of tests, one for these delays."""
-    server = ForkServer(delays)
+def _server() -> ForkServer:
+    server = ForkServer()
     atexit.register(server.close)
     return server
+
+
+def forker(delays: ConsistencyDelays | None = None) -> ForkServer:
+    """Return the process that forks the runs of tests; its runs take ``delays`` for AWS's."""
+    return _server().with_delays(delays)
 
 
 def _serve() -> None:
