@@ -121,7 +121,7 @@ def test_a_forked_function_finds_what_one_that_is_started_finds(tmp_path, monkey
     }
     for popen in (subprocess.Popen, start, start):
         words = [sys.executable, str(tmp_path / "function.py")]
-        run = popen(words, cwd=str(tmp_path), env={**env, "KEY": "value"}, **pipes)
+        run: Any = popen(words, cwd=str(tmp_path), env={**env, "KEY": "value"}, **pipes)
         assert run.poll() is None
         run.stdin.write("an order\n")
         run.stdin.flush()

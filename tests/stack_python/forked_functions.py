@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import function_server
+_SERVER = Path(__file__).with_name("function_server.py")
 
 
 class ForkedFunction:
@@ -102,7 +103,7 @@ class FunctionServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, function_server.__file__, str(theirs.fileno())],
+                [sys.executable, str(_SERVER), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
