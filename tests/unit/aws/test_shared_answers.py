@@ -1,75 +1,84 @@
+"""Reads that are asked alike: AWS is asked once, also by threads at the same moment; after a failure again."""
+
 from __future__ import annotations
 
-import io
-import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
 
+import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.session import Aws, Target
-from fifo_cli.handlers.signed_calls import NO_HEADERS
+from fifo_cli.aws.shared_answers import SharedAnswers
 
-ROLE = (
-    "<GetRoleResponse><GetRoleResult><Role><RoleName>r</RoleName><AssumeRolePolicyDocument>"
-    "%7B%22Version%22%3A%221%22%7D</AssumeRolePolicyDocument></Role></GetRoleResult></GetRoleResponse>"
-)
+THREADS = 8
 
 
-class Raw(io.BytesIO):
-    """A body as urllib3 gives it."""
+class Raw(BytesIO):
+    """The body of an answer, as botocore reads it."""
 
-    def stream(self) -> Any:
+    def stream(self, **_: Any) -> Any:
         yield self.read()
 
 
 class Service:
-    """Answers each request that reaches it: SQS with its number, or a failure; IAM with a role."""
+    """SQS, which answers when ``gate`` is open, and refuses its first ``refused`` calls."""
 
-    def __init__(self, name: Any = "sqs") -> None:
-        self.requests = 0
-        self.status = 200
-        self.client = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
-        self.aws = self.client.client(name)
-        self.aws.meta.events.register("before-send", self._answer)
+    def __init__(self, *, refused: int = 0) -> None:
+        self.gate = threading.Event()
+        self.asked = 0
+        self.refused = refused
+        self.shared = SharedAnswers()
+        self.client: Any = botocore.session.Session().create_client(
+            "sqs",
+            "us-east-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.client.meta.events.register("before-send.sqs", self._answer)
+        self.shared.watch(self.client)
 
-    def _answer(self, request: Any, **_: Any) -> AWSResponse:
-        self.requests += 1
-        answer = {"Tags": {"number": str(self.requests)}} if self.status == 200 else {"__type": "Refused"}
-        body = ROLE if "iam" in request.headers["Authorization"].decode() else json.dumps(answer)
-        return AWSResponse(request.url, self.status, NO_HEADERS, Raw(body.encode()))
+    def _answer(self, **_: Any) -> AWSResponse:
+        self.asked += 1
+        code = 403 if self.asked <= self.refused else 200
+        assert self.gate.wait(10)
+        return AWSResponse("http://sqs", code, HTTPHeaders(), Raw(b'{"QueueUrl": "http://sqs/q"}'))
 
-    def tags(self, queue: str = "q") -> dict[str, str]:
-        tags: dict[str, str] = self.aws.list_queue_tags(QueueUrl=queue)["Tags"]
-        return tags
+    def ask(self) -> str:
+        try:
+            return str(self.client.get_queue_url(QueueName="q")["QueueUrl"])
+        except ClientError:
+            return "refused"
 
 
-def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() -> None:
+def ask_at_once(service: Service) -> list[str]:
+    with service.shared.kept(), ThreadPoolExecutor(THREADS) as threads:
+        asked = [threads.submit(service.ask) for _ in range(THREADS)]
+        service.gate.set()
+        return [one.result(10) for one in asked]
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_of_many_that_ask_at_the_same_moment_one_asks_aws(round_: int) -> None:
     service = Service()
-    with service.client.answers.kept():
-        service.tags().clear()
-        assert (service.tags(), service.tags("other")) == ({"number": "1"}, {"number": "2"})
-    assert service.tags() == {"number": "3"}
+    assert ask_at_once(service) == ["http://sqs/q"] * THREADS
+    assert service.asked == 1
 
 
-def test_a_shared_answer_is_decoded_as_the_first_one_was() -> None:
-    service = Service("iam")
-    with service.client.answers.kept():
-        first, second = (service.aws.get_role(RoleName="r")["Role"] for _ in range(2))
-    assert first == second
-    assert second["AssumeRolePolicyDocument"] == {"Version": "1"}
-    assert service.requests == 1
+def test_after_a_failure_the_others_ask() -> None:
+    service = Service(refused=1)
+    assert sorted(ask_at_once(service)) == ["http://sqs/q"] * (THREADS - 1) + ["refused"]
+    assert service.asked > 1
 
 
-def test_neither_a_failure_nor_a_change_is_kept() -> None:
+def test_nothing_is_shared_where_that_was_not_asked_for() -> None:
     service = Service()
-    with service.client.answers.kept():
-        service.status = 400
-        with pytest.raises(ClientError):
-            service.tags()
-        service.status = 200
-        assert service.tags() == {"number": "2"}
-        for _ in range(2):
-            service.aws.tag_queue(QueueUrl="q", Tags={"a": "1"})
-        assert service.requests == 4
+    service.gate.set()
+    assert [service.ask(), service.ask()] == ["http://sqs/q"] * 2
+    assert service.asked == 2
