@@ -1,4 +1,4 @@
-"""Reads that are asked alike: AWS is asked once, also by threads at the same moment; after a failure again."""
+"""Reads that are asked alike: AWS is asked once, also by threads at the same moment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Service:
         self.client.meta.events.register("before-send.sqs", self._answer)
         self.shared.watch(self.client)
 
-    def _answer(self, **_: Any) -> AWSResponse:
+    def _answer(self, **_: Any) -> Any:
         self.asked += 1
         code = 403 if self.asked <= self.refused else 200
         assert self.gate.wait(10)
