@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.local.process import FOLDER, Files
 from fifo_cli.model.names import Names
+
+if TYPE_CHECKING:
+    from tests.integration.fork_server import ForkedProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 # Read by the embedded stack of the tests when it starts: its functions start in milliseconds.
@@ -111,7 +114,7 @@ class Background:
     """A run of the program that goes on."""
 
     args: tuple[str, ...]
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | ForkedProcess
 
     @property
     def pid(self) -> int:
@@ -123,7 +126,7 @@ class Background:
     def wait(self, timeout: float = 60.0) -> Ran:
         """Return what the run left, once it ends."""
         out, err = self.process.communicate(timeout=timeout)
-        return Ran(self.args, self.process.returncode, out, err)
+        return Ran(self.args, self.process.wait(), out, err)
 
 
 @dataclass(frozen=True)
@@ -194,17 +197,30 @@ class Project:
         return self.run(*args, "--endpoint-url", endpoint, env=env, **options)
 
     def start(
-        self, *args: str, endpoint: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        *args: str,
+        endpoint: str | None = None,
+        env: Mapping[str, str] | None = None,
+        forked: bool = sys.platform == "linux",
     ) -> Background:
         """Start a command line, with ``--local`` or against an endpoint; killed when the test ends.
 
-        Interrupted, it waits longer for answers than it would for AWS's (tests/patient.py).
+        Interrupted, it waits longer for answers than it would for AWS's (tests/patient.py). Unless it is
+        ``forked``, it begins with a new Python.
         """
-        where = ("--local",) if endpoint is None else ("--endpoint-url", endpoint)
+        from tests.integration.fork_server import can_be_forked, forker
+
+        line = [*args, *(("--local",) if endpoint is None else ("--endpoint-url", endpoint))]
+        variables = {**({} if endpoint is None else _DUMMY), **(env or {})}
+        process: subprocess.Popen[str] | ForkedProcess
+        if forked and can_be_forked(variables):
+            process = forker().popen(self.folder, line, variables)
+            self.background.append(Background(args, process))
+            return self.background[-1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.patient", *args, *where],
+            [sys.executable, "-m", "tests.patient", *line],
             cwd=self.folder,
-            env=clean_environment({**({} if endpoint is None else _DUMMY), **(env or {})}),
+            env=clean_environment(variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

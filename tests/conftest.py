@@ -6,16 +6,13 @@ program run as a process. One stack serves all tests of a worker, so every pipel
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import importlib
 import ipaddress
 import os
 import signal
 import socket
 import time
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,7 @@ from fifo_cli.interrupts import AWS_CALLS, CHILDREN
 from fifo_cli.invocation import remember
 from fifo_cli.local import stack as embedded
 from fifo_cli.local.receiver import Receiver
-from tests.cli_harness import ROOT, STACK_PYTHON, Project, Stack, give_known_key, new_name
+from tests.cli_harness import STACK_PYTHON, Project, Stack, give_known_key, new_name
 from tests.tiers import DEFAULT, SLOW, has_tests, longest_first, mark_tiers
 
 _FORGOTTEN = ("AWS_", "FIFO_", "BOTO_")
@@ -60,39 +57,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+def pytest_collection() -> Generator[None, object, object]:
     """Look for no garbage in what is collected, now or later: all of it stays.
 
     To look takes 2 s of 5 that each worker computes before its first test, and a tenth of what tests take.
     """
     gc.disable()
     try:
-        _import_in_turns(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _import_in_turns(config: pytest.Config) -> None:
-    """Import what is collected, each worker from another file on: what one has compiled, the next ones read.
-
-    All would compile all of a clean checkout otherwise, at the same time.
-    """
-    worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
-    if worker is None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
-        return
-    found = [
-        path
-        for path in sorted((ROOT / "tests").rglob("test_*.py"))
-        if has_tests(path, config.option.markexpr)
-    ]
-    first = len(found) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
-    for path in (*found[first:], *found[:first]):
-        # A module that fails is imported by pytest again, which says so.
-        with contextlib.suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays
 from tests.cli_harness import Ran, clean_environment
@@ -47,8 +48,8 @@ class Running:
     """A forked run that goes on; ``pid`` is there once it has begun."""
 
     def __init__(self, args: Sequence[str], given: Path, out: Path, err: Path) -> None:
-        self._args = tuple(args)
-        self._given, self._out, self._err = given, out, err
+        self.args = tuple(args)
+        self.given, self.out, self.err = given, out, err
         self._begun, self._ended = threading.Event(), threading.Event()
         self._pid = self._code = self._peak_kib = 0
 
@@ -64,14 +65,14 @@ class Running:
     def finish(self, timeout: float = 60.0) -> None:
         """Wait until the run ends."""
         if not self._ended.wait(timeout):
-            raise AssertionError(f"{' '.join(self._args)} did not end; so far: {self._err.read_text()}")
+            raise AssertionError(f"{' '.join(self.args)} did not end; so far: {self.err.read_text()}")
 
     def wait(self, timeout: float = 60.0) -> Forked:
         """Return what the run left, once it ends; the code of a killed one is minus the signal."""
         self.finish(timeout)
-        out, err = (path.read_bytes().decode() for path in (self._out, self._err))
-        ran = Forked(self._args, self._code, out, err, self._peak_kib)
-        for path in (self._given, self._out, self._err):
+        out, err = (path.read_bytes().decode() for path in (self.out, self.err))
+        ran = Forked(self.args, self._code, out, err, self._peak_kib)
+        for path in (self.given, self.out, self.err):
             path.unlink()
         return ran
 
@@ -79,9 +80,12 @@ class Running:
     def over(self) -> bool:
         return self._ended.is_set()
 
+    def ends_within(self, seconds: float | None) -> bool:
+        return self._ended.wait(seconds)
+
     def code(self, timeout: float = 60.0) -> int:
         """Return the exit code of a run on a terminal, once it ends; of a killed one minus the signal."""
-        assert self._ended.wait(timeout), f"{' '.join(self._args)} did not end"
+        assert self._ended.wait(timeout), f"{' '.join(self.args)} did not end"
         return self._code
 
     def begun(self, pid: int) -> None:
@@ -90,7 +94,77 @@ class Running:
 
     def ended(self, code: int, peak_kib: int) -> None:
         self._code, self._peak_kib = code, peak_kib
+        self._begun.set()
         self._ended.set()
+
+
+class ForkedProcess:
+    """A forked run with pipes, and what the tests use of ``subprocess.Popen[str]``."""
+
+    def __init__(self, running: Running, stdin: TextIO | None, stdout: TextIO, stderr: TextIO) -> None:
+        self._running = running
+        self.pid = running.pid
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self._read: dict[TextIO, list[str]] = {}
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def returncode(self) -> int | None:
+        return self._running.code() if self._running.over else None
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code, once it ends; of a killed one minus the signal."""
+        if not self._running.ends_within(timeout):
+            raise subprocess.TimeoutExpired("a forked run", timeout or 0)
+        return self._running.code()
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        """Write all that it reads, then return all that it printed, once it ends."""
+        end = None if timeout is None else time.monotonic() + timeout
+        if not self._threads:
+            for stream in (self.stdout, self.stderr):
+                self._read[stream] = []
+                thread = threading.Thread(target=self._keep, args=(stream,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        if self.stdin is not None and not self.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.write(input or "")
+                self.stdin.close()
+        for thread in self._threads:
+            thread.join(None if end is None else max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                raise subprocess.TimeoutExpired("a forked run", timeout or 0)
+        self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        out, err = ("".join(self._read[stream]) for stream in (self.stdout, self.stderr))
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        if not self._running.over:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> ForkedProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for its end, and close its pipes."""
+        self.wait()
+        for thread in self._threads:
+            thread.join()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _keep(self, stream: TextIO) -> None:
+        self._read[stream].append(stream.read())
+        stream.close()
 
 
 class ForkServer:
@@ -134,27 +208,74 @@ class ForkServer:
         Without a terminal it reads ``input``. A ``patient`` run does not take the embedded stack for
         silent after a signal (tests/patient.py).
         """
+        number = next(self._numbers)
+        given, out, err = (Path(self._files.name, f"{number}.{name}") for name in ("in", "out", "err"))
+        given.write_bytes(input)
+        running = Running(args, given, out, err)
+        self._order(number, running, folder, env, terminal=terminal, patient=patient)
+        return running
+
+    def popen(
+        self,
+        folder: Path,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        patient: bool = True,
+        reads: bool = False,
+        session: bool = False,
+    ) -> ForkedProcess:
+        """Run a command line in a folder, in the background, with pipes.
+
+        Unless it ``reads``, its stdin is empty. It may have a ``session`` of its own.
+        """
+        stdin: TextIO | None = None
+        (stdout, out), (stderr, err) = os.pipe(), os.pipe()
+        theirs = [os.open(os.devnull, os.O_RDONLY), out, err]
+        if reads:
+            os.close(theirs[0])
+            theirs[0], given = os.pipe()
+            stdin = os.fdopen(given, "w", encoding="utf-8")
+        running = Running(args, *(Path(f"/proc/{os.getpid()}/fd/{one}") for one in theirs))
+        try:
+            self._order(next(self._numbers), running, folder, env, patient=patient, session=session)
+            _ = running.pid  # it has opened its pipes
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        return ForkedProcess(
+            running, stdin, os.fdopen(stdout, encoding="utf-8"), os.fdopen(stderr, encoding="utf-8")
+        )
+
+    def _order(
+        self,
+        number: int,
+        running: Running,
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        terminal: str = "",
+        patient: bool,
+        session: bool = False,
+    ) -> None:
+        order = {
+            "number": number,
+            "folder": str(folder),
+            "args": list(running.args),
+            "env": clean_environment(env),
+            "given": str(running.given),
+            "out": str(running.out),
+            "err": str(running.err),
+            "terminal": terminal,
+            "session": session,
+            "patient": patient,
+            "delays": self._delays,
+        }
         with self._lock:
-            number = next(self._numbers)
-            given, out, err = (Path(self._files.name, f"{number}.{name}") for name in ("in", "out", "err"))
-            given.write_bytes(input)
-            running = self._runs[number] = Running(args, given, out, err)
-            order = {
-                "number": number,
-                "folder": str(folder),
-                "args": list(args),
-                "env": clean_environment(env),
-                "out": str(out),
-                "err": str(err),
-                "terminal": terminal,
-                "given": str(given),
-                "patient": patient,
-                "delays": self._delays,
-            }
+            self._runs[number] = running
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
-        return running
 
     def run(
         self,
@@ -228,7 +349,6 @@ def _serve() -> None:
         pid = os.fork()
         if pid == 0:
             _become(order)
-        _tell(lock, order["number"], pid, None, 0)
         threading.Thread(target=_report, args=(lock, order["number"], pid)).start()
 
 
@@ -248,8 +368,9 @@ def _become(order: dict[str, Any]) -> None:
         os.chdir(order["folder"])
         os.environ.clear()
         os.environ.update(order["env"])
-        if order["terminal"]:
-            os.setsid()  # the terminal that is opened next becomes this session's
+        if order["terminal"] or order["session"]:
+            os.setsid()  # a terminal that is opened next becomes this session's
+        answers = os.dup(1)
         write = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         for descriptor, path, flags in (
             (0, order["terminal"] or order["given"], os.O_RDWR if order["terminal"] else os.O_RDONLY),
@@ -260,6 +381,8 @@ def _become(order: dict[str, Any]) -> None:
             os.dup2(opened, descriptor)
             if opened > 2:
                 os.close(opened)
+        os.write(answers, (json.dumps((order["number"], os.getpid(), None, 0)) + "\n").encode())
+        os.close(answers)
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
         from fifo_cli.cli.app import main
         from tests.patient import patient_signals

@@ -5,23 +5,29 @@ The commands go through the proxy; the functions of the embedded stack call the 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from fifo_cli.aws.session import Aws, Target
 from fifo_cli.events import silent
+from fifo_cli.invocation import PROGRAM
 from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
 from fifo_cli.model.prove_result import Check
+from fifo_cli.model.settings import CONFIG_FILE
 from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, ProveRun, make_stage
+from fifo_cli.operations.prove.pipeline import Child, Commands
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.operations.prove.remains import find
 from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
 from fifo_cli.prove_api.api import ProveApi, RecordedDelivery, Temper, sha256
 from tests.cli_harness import Stack, clean_environment
 from tests.faults import forward_all
+from tests.integration.fork_server import forker
 from tests.integration.proxy import Proxy
 
 SECRET = "the-secret-of-this-receiver-alone"
@@ -57,6 +63,17 @@ class LyingReceiver(ProveReceiver):
         super().__init__(SECRET)
         self.store = LyingStore()
         self.api = ProveApi(sha256(SECRET), self.store)
+
+
+class ForkedCommands(Commands):
+    """Runs commands in processes that are forked, and need not import the program."""
+
+    def start(self, *words: str) -> Child:
+        line = [*words, "-o", "json", "--config", str(self.folder / CONFIG_FILE), *self.where]
+        process: Any = forker().popen(
+            self.folder, line, self.environment, reads=True, session=True, patient=False
+        )
+        return Child(f"`{PROGRAM} {shlex.join(words)}`", process)
 
 
 @dataclass
@@ -107,6 +124,9 @@ def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
     with Proxy(stack.endpoint) as proxy, api:
         run = run_of(proxy.endpoint, folder, api.url)
         stage = make_stage(run, datetime.now(UTC))
+        stage.commands = ForkedCommands(
+            stage.commands.folder, stage.commands.where, stage.commands.environment
+        )
         made = Bed(stage, proxy, api, stack.aws())
         try:
             yield made

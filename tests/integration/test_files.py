@@ -155,6 +155,10 @@ def test_nothing_is_moved_to_what_keeps_nothing(one):
     assert one.total("dlq") == 1
 
 
+# Where no file may grow, Python would write half of what it has compiled, which no later process could read.
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+
 def _with_small_files(one: Queues, kilobytes: int, *words: str) -> Any:
     """Run the program where no file may grow larger: to it, that is a full disk."""
     program = (
@@ -167,7 +171,7 @@ def _with_small_files(one: Queues, kilobytes: int, *words: str) -> Any:
     return subprocess.run(
         [sys.executable, "-c", program, *words, *where],
         cwd=one.project.folder,
-        env=clean_environment({**ENV, "SQLITE_TMPDIR": "/dev/shm"}),
+        env=clean_environment({**ENV, "SQLITE_TMPDIR": "/dev/shm", NO_BYTECODE: "1"}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -195,7 +199,7 @@ def test_a_file_that_is_full_costs_no_message_when_stdout_goes_to_it(one):
     for n in range(40):
         one.send("dlq", f"{n:02}" + "x" * 5000, f"g{n % 4}")
     program = f"{sys.executable} -m fifo_cli dump - --move --yes --endpoint-url {one.proxy.endpoint}"
-    done = _shell(one, f"ulimit -f 100; {program} > f.jsonl")
+    done = _shell(one, f"ulimit -f 100; {NO_BYTECODE}=1 {program} > f.jsonl")
     assert done.returncode == 3
     assert (
         "stdout cannot be written: File too large; what was not written is still in the queue" in done.stderr

@@ -298,7 +298,7 @@ class TestKeys:
             ("logs", "-o", "jsonl"),
             ("logs", "-v"),
         ):
-            background = flow.project.start(*args)
+            background = flow.project.start(*args, forked=False)  # ps shows its words and variables
             listing = subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=True).stdout
             ran = background.wait()
             seen += [ran.out, ran.err, listing]
