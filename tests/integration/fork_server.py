@@ -153,12 +153,12 @@ class ForkedProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for its end, and close its pipes."""
+        """Wait for its end, and close its pipes; what another process still writes to is left."""
         self.wait()
         for thread in self._threads:
-            thread.join()
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
+            thread.join(5)
+        if not any(thread.is_alive() for thread in self._threads):
+            for stream in filter(None, (self.stdin, self.stdout, self.stderr)):
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
 
