@@ -195,7 +195,11 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
     "integration/test_replay.py": {
         "test_killed_at_any_send_and_run_again_every_record_is_enqueued_once": only("before", "after"),
     },
-    "integration/test_restore_order.py": {"test_a_random_line_is_in_stream_order_afterwards": 3},
+    "integration/test_restore_order.py": {
+        "test_a_random_line_is_in_stream_order_afterwards": 3,
+        # Before a request all is as it was after the one before it.
+        "test_killed_at_any_request_a_second_run_finishes_it": only("True-False"),
+    },
     "integration/test_scheduler_use.py": {
         # CI: test_a_schedule_left_over_from_a_former_deploy_is_seen_paused_and_deleted[switched_and_killed]
         "test_a_switch_to_rules_killed_at_every_change_leaves_no_schedule_that_nobody_sees": only(),
@@ -207,6 +211,12 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
         "test_a_sign_in_that_is_over_says_how_to_sign_in_again": 3,
     },
     "integration/test_worker_trigger.py": {
+        "test_a_rule_of_somebody_elses_that_starts_the_worker_is_named_by_all_that_rely_on_a_pause": only(
+            "trigger0-1", "trigger1-9"
+        ),
+        "test_a_trigger_that_is_not_deployed_yet_is_drift_and_what_runs_is_shown": only(
+            "deployed0-edited0-True", "deployed1-edited1-False"
+        ),
         "test_a_change_killed_at_every_call_is_completed_and_never_are_both_enabled": only(
             "first0-then0-False-False", "first1-then1-False-False"
         ),
@@ -225,7 +235,9 @@ SAMPLED: Final[Mapping[str, Mapping[str, int | frozenset[str]]]] = {
             "loops", "never returns from C", "never is imported"
         ),
         "test_one_record_of_ten_is_parked_by_the_enqueuer_and_the_others_are_sent": 2,
-        "test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered": 2,
+        "test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered": only(
+            "sleeps", "raises SystemExit"
+        ),
     },
 }
 # What takes longest, the longest first. These begin first, in all processes: none is left for the end.

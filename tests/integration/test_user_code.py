@@ -118,7 +118,7 @@ def test_one_of_ten_is_parked_by_drain_and_the_others_are_delivered(flow, proxy:
     assert stat.S_IMODE(notes.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("kind", ["loops", "takes memory", "raises SystemExit"])
+@pytest.mark.parametrize("kind", ["loops", "sleeps", "takes memory", "raises SystemExit"])
 def test_one_of_ten_is_parked_by_the_function_and_the_others_are_delivered(flow, kind):
     made = flow(DEEDS[kind])
     made.put(10)
