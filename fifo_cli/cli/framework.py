@@ -39,7 +39,7 @@ from fifo_cli.cli.console import Console
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.options import Options, common_options
 from fifo_cli.cli.signals import Signals
-from fifo_cli.errors import ExitCode, Interrupted
+from fifo_cli.errors import ExitCode, Interrupted, UsageError
 from fifo_cli.invocation import PROGRAM, remember
 
 if TYPE_CHECKING:
@@ -257,7 +257,11 @@ def _read_by_typer(command: Command) -> Any:
 
     def run(context: typer.Context, **values: Any) -> int:
         reason = values.pop(_REASON.name) if adds_reason else values.get(_REASON.name)
-        cli = context.obj.start(*typed_command(context, command.private), _given(context, reason))
+        try:
+            cli = context.obj.start(*typed_command(context, command.private), _given(context, reason))
+        except UsageError as error:
+            error.exit_code = command.usage_code
+            raise
         return _run(command.body, context.obj, cli, values)
 
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

@@ -128,7 +128,7 @@ def _thresholds(configured: Check, given: Mapping[str, str | None]) -> Check:
         is_age = name == "age"
         try:
             parts = [part.strip() for part in text.split(",")]
-            pairs[name] = parts if is_age else [int(part) for part in parts]
+            pairs[name] = parts if is_age else [_number(part) for part in parts]
             Check.model_validate({name: pairs[name]})
         except ValueError:  # pydantic's is one, too
             raise UsageError(
@@ -136,6 +136,13 @@ def _thresholds(configured: Check, given: Mapping[str, str | None]) -> Check:
                 hint=f"such as --{name} {'15m,1h' if is_age else '1000,10000'}",
             ) from None
     return Check.model_validate(pairs)
+
+
+def _number(text: str) -> int:
+    """Read digits: int() takes signs, underscores and the digits of other scripts, too."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise ValueError(text)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,14 +1,41 @@
-"""The textfile of check: old or new, never half, whatever goes wrong."""
+"""check's flags; its textfile: old or new, never half, whatever goes wrong."""
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from fifo_cli.cli.commands.check import write_whole
-from fifo_cli.errors import UsageError
+from fifo_cli.cli.app import main
+from fifo_cli.cli.commands.check import _thresholds, write_whole
+from fifo_cli.errors import ExitCode, UsageError
+from fifo_cli.model.settings import Check
+
+
+@pytest.mark.parametrize("name", ["depth", "dlq"])
+@pytest.mark.parametrize(
+    "text", ["+5,7", "1_000,2_000", "٣,٤", "-1,5", "5.0,6", "1e3,1e4", "5", "5,6,7", "7,5", ",", "9" * 5000 + ",1"]
+)
+def test_a_threshold_is_digits_and_nothing_else(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match="not warning,critical with warning not above critical"):
+        _thresholds(Check(), {name: text})
+
+
+def test_only_the_thresholds_that_are_given_replace_those_of_fifo_toml() -> None:
+    given = _thresholds(Check(depth=(1, 2)), {"depth": None, "dlq": " 05 , 7", "age": "1m,1h"})
+    assert given == Check(depth=(1, 2), dlq=(5, 7), age=(timedelta(minutes=1), timedelta(hours=1)))
+
+
+@pytest.mark.parametrize(
+    ("words", "fifo_local"), [(["--local", "--profile", "p"], ""), ([], "maybe"), (["--profile", "p"], "1")]
+)
+def test_common_options_that_contradict_each_other_are_unknown_and_not_critical(
+    words: list[str], fifo_local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIFO_LOCAL", fifo_local)
+    assert main(["check", *words]) == ExitCode.AWS
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
