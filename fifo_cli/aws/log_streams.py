@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.errors import calling, is_missing, unless_answered
-from fifo_cli.aws.resources.log_group import find_log_group
 from fifo_cli.errors import AwsError
 from fifo_cli.model.times import from_epoch_ms
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_logs.type_defs import LogGroupTypeDef
 
     from fifo_cli.aws.session import Aws
 
@@ -121,3 +121,9 @@ def holds_since(aws: Aws, group: str, *, now: datetime) -> datetime | None:
     created = from_epoch_ms(found.get("creationTime", 0))
     days = found.get("retentionInDays")
     return created if days is None else max(created, now - timedelta(days=days))
+
+
+def find_log_group(logs: CloudWatchLogsClient, name: str) -> LogGroupTypeDef | None:
+    """Return the log group of exactly this name, which CloudWatch Logs lists by its beginning."""
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    return next((one for page in pages for one in page["logGroups"] if one["logGroupName"] == name), None)

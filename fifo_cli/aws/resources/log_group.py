@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from fifo_cli.aws.log_streams import find_log_group
 from fifo_cli.aws.resources.gateway import Gateway
 from fifo_cli.model.resources import Found, Resource, stamped
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_logs.type_defs import LogGroupTypeDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,3 @@ class LogGroupAdmin(Gateway):
     def _retain(self, wanted: Resource) -> None:
         days = wanted.properties["retention_days"]
         self.logs.put_retention_policy(logGroupName=wanted.name, retentionInDays=days)
-
-
-def find_log_group(logs: CloudWatchLogsClient, name: str) -> LogGroupTypeDef | None:
-    """Return the log group of exactly this name, which CloudWatch Logs lists by its beginning."""
-    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
-    return next((one for page in pages for one in page["logGroups"] if one["logGroupName"] == name), None)
