@@ -16,7 +16,8 @@ from fifo_cli.model.settings import Check
 
 @pytest.mark.parametrize("name", ["depth", "dlq"])
 @pytest.mark.parametrize(
-    "text", ["+5,7", "1_000,2_000", "٣,٤", "-1,5", "5.0,6", "1e3,1e4", "5", "5,6,7", "7,5", ",", "9" * 5000 + ",1"]
+    "text",
+    ["+5,7", "1_000,2_000", "٣,٤", "-1,5", "5.0,6", "1e3,1e4", "5", "5,6,7", "7,5", ",", "9" * 5000 + ",1"],
 )
 def test_a_threshold_is_digits_and_nothing_else(name: str, text: str) -> None:
     with pytest.raises(UsageError, match="not warning,critical with warning not above critical"):
