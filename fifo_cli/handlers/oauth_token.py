@@ -90,7 +90,7 @@ class _Fetch:
         self.error: Exception | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)  # it holds secrets
 class Tokens:
     """Gives the token of a grant; threads may share it.
 

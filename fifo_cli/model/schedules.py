@@ -294,6 +294,8 @@ def _longest(runs: Sequence[datetime]) -> timedelta:
 
 
 def _changes_clocks(day: date, zone: tzinfo) -> bool:
+    if zone is UTC:
+        return False
     midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
     return midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
 

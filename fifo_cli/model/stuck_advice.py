@@ -38,6 +38,10 @@ _TOKEN_LATE: Final = re.compile(r"[^:]*(?: in time:| within |: ReadTimeout)")
 _TOKEN_ELSEWHERE: Final = re.compile(r"[^:]*: HTTP (?:3\d\d|404|405|410)\b")
 # OpenSSL's.
 _UNTRUSTED: Final = "CERTIFICATE_VERIFY_FAILED"
+# Also OpenSSL's, of what a certificate has to be for VERIFY_X509_STRICT, which Python sets from 3.13 on.
+_NOT_STRICT: Final = re.compile(
+    "Key Identifier|marked critical|key usage|Path length|name empty|Empty Subject Alternative Name|X509v3"
+)
 
 
 class Kind(StrEnum):
@@ -50,6 +54,7 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     NETWORK = "network"
     CERTIFICATE = "certificate"  # the API's is not trusted
+    NOT_STRICT = "not strict"  # or lacks what RFC 5280 asks for
     THROTTLED = "throttled"  # 429
     REDIRECTED = "redirected"  # 3xx
     UNLISTED = "unlisted"  # a success that [api] success does not list
@@ -75,6 +80,7 @@ class Case(StrEnum):
     ALONE = "alone"  # others are delivered after its failures
     UNSURE = "unsure"  # others were delivered, but none since it failed
     SOME = "some"  # several fail alike, and others are delivered
+    BETWEEN = "between"  # others were delivered between the failures of several, none of which failed again
     PASSED = "passed"  # others are delivered again; it was not tried since
     OLDER = "older"  # a later run met another cause, and did not try these
 
@@ -115,6 +121,13 @@ _OF_KIND: Final[Mapping[Kind, Advice]] = {
         "the certificate of {api} is not trusted: its CA is not known here, it has expired, or is another"
         " host's",
         "{ca}; if it is another fault of the certificate, have {api} fixed, and wait: {retry}",
+        _KEEP,
+    ),
+    Kind.NOT_STRICT: Advice(
+        "the certificate of {api}, or one that signed it, is not as RFC 5280 asks (it lacks an authority key"
+        " identifier, say): Python 3.13 refuses it",
+        'have its CA issue it again without that fault; until then, set [functions] runtime = "python3.12",'
+        " then {deploy}",
         _KEEP,
     ),
     Kind.THROTTLED: Advice(
@@ -191,6 +204,11 @@ _OF_CASE: Final[Mapping[Case, Advice]] = {
         "{logs}: what do they have in common? If {api} is well, {park} {sets} the first aside",
         "park one after the other before you know: if {api} is at fault, they are good",
     ),
+    Case.BETWEEN: Advice(
+        "{api} took a message between the failures of {groups} groups: it fails now and then, or on these",
+        "wait: {retry}; {logs} then shows whether it took others, and not these",
+        "park before these failed again: if {api} is at fault, they are good",
+    ),
     Case.PASSED: Advice(
         "{api} answers again: other groups were delivered since this was tried",
         "{again}",
@@ -202,16 +220,17 @@ _OF_CASE: Final[Mapping[Case, Advice]] = {
         _KEEP,
     ),
 }
+_OF_ALL: Final = {Kind.CERTIFICATE, Kind.NOT_STRICT, Kind.UNLISTED, *_TOKENS}
+_OF_SEVERAL: Final = {*_OF_ALL, Kind.THROTTLED, Kind.CODE, Kind.HANGS, Kind.PROGRAM}
 # For these kinds, the line of the kind stands in place of that of the case.
 _KIND_FIRST: Final[Mapping[Case, Collection[Kind]]] = {
-    Case.ALONE: {Kind.CERTIFICATE, Kind.UNLISTED, *_TOKENS},
+    Case.ALONE: _OF_ALL,
     Case.UNSURE: {*Kind} - {Kind.UNAVAILABLE, Kind.SERVER, Kind.REFUSED, Kind.BLOCKED},
-    Case.SOME: {
-        Kind.CERTIFICATE, Kind.UNLISTED, Kind.THROTTLED, Kind.CODE, Kind.HANGS, Kind.PROGRAM, *_TOKENS
-    },
+    Case.SOME: _OF_SEVERAL,
+    Case.BETWEEN: {*_OF_SEVERAL, Kind.BLOCKED},
     Case.PASSED: {Kind.UNLISTED},
     Case.OLDER: {Kind.UNLISTED},
-}  # fmt: skip
+}
 _ONLY: Final = Advice(
     "no other group was tried, so nothing shows whether {api} or this message is at fault",
     "ask whether {api} is well, and wait: {retry}; {peek} shows {shown}",
@@ -226,19 +245,25 @@ _OF_BOTH: Final[Mapping[tuple[Kind, Case], Advice]] = {
         _SET_ASIDE,
         "change the {secret}: it works for others",
     ),
-    (Kind.KEY, Case.SOME): Advice(
-        "{api} refuses the {credential} for {groups} groups, and takes it for others: it may lack a right",
-        "ask what the {secret} may do; {keys}",
-        _KEEP,
+    **dict.fromkeys(
+        ((Kind.KEY, Case.SOME), (Kind.KEY, Case.BETWEEN)),
+        Advice(
+            "{api} refuses the {credential} for {groups} groups, and takes it for others: it may lack a right",
+            "ask what the {secret} may do; {keys}",
+            _KEEP,
+        ),
     ),
     (Kind.RIGHT, Case.ALONE): Advice(
         "{api} takes other groups' messages with the same token, and refuses this one",
         _SET_ASIDE,
         "change the client's secret: its tokens work for others",
     ),
-    (Kind.RIGHT, Case.SOME): _OF_KIND[Kind.RIGHT]._replace(
-        means="{api} refuses the token for {groups} groups, and takes it for others: the client may lack a"
-        " right"
+    **dict.fromkeys(
+        ((Kind.RIGHT, Case.SOME), (Kind.RIGHT, Case.BETWEEN)),
+        _OF_KIND[Kind.RIGHT]._replace(
+            means="{api} refuses the token for {groups} groups, and takes it for others: the client may lack a"
+            " right"
+        ),
     ),
     (Kind.TIMEOUT, Case.ALONE): Advice(
         "{api} answers others in time: it takes longer for this message",
@@ -310,7 +335,10 @@ def kind_of(head: Stuck) -> Kind:
     if "Timeout" in error:
         return Kind.TIMEOUT
     if head.error_type or error.endswith(("Error", "Protocol")):
-        return Kind.CERTIFICATE if _UNTRUSTED in reason else Kind.NETWORK
+        _, untrusted, why = reason.partition(_UNTRUSTED)
+        if untrusted:
+            return Kind.NOT_STRICT if _NOT_STRICT.search(why) else Kind.CERTIFICATE
+        return Kind.NETWORK
     return Kind.UNKNOWN
 
 
@@ -342,9 +370,11 @@ def case_of(alike: Sequence[Stuck], number: int) -> Case:
         return _case_of_one(alike[0], others=number > 1)
     if all(head.passed for head in alike):
         return Case.PASSED
-    # Others were delivered between the failures of these, which have failed once since: not an outage yet.
+    if any(head.lately for head in alike):
+        return Case.SOME
+    # Nothing shows yet whether it is an outage or these messages: none of them failed again.
     between = all(head.passed or head.attempts == 1 for head in alike) and any(head.passed for head in alike)
-    return Case.SOME if between or any(head.lately for head in alike) else Case.ALL
+    return Case.BETWEEN if between else Case.ALL
 
 
 def _case_of_one(head: Stuck, *, others: bool) -> Case:
@@ -422,11 +452,10 @@ def _problem(alike: list[Stuck], number: int, around: Around, *, older: bool) ->
     kinds = {around.kind_of(one) for one in alike}
     kind = kinds.pop() if len(kinds) == 1 else Kind.SERVER
     case = case_of(alike, number)
-    if older and case in (Case.ALL, Case.ONLY, Case.UNSURE):
+    if older and case in (Case.ALL, Case.ONLY, Case.UNSURE, Case.BETWEEN):
         case = Case.OLDER
     # The group that a step may set aside is one beside which others were delivered.
-    delivered = [one for one in alike if one.lately] or [one for one in alike if one.passed]
-    named = delivered if case is Case.SOME else alike
+    named = [one for one in alike if one.lately] if case is Case.SOME else alike
     head = min(named, key=lambda one: (one.since or one.time) if old else one.time)
     advice = advice_of(kind, case)
     facts = _facts(head, len(alike), _with_longest_pause(around, alike))

@@ -410,6 +410,12 @@ def test_the_endpoint_is_named_as_in_the_file_with_its_placeholders():
     assert reason == "no call to api.test: no token from {id}.test: HTTP 503"
 
 
+def test_what_holds_the_token_shows_neither_it_nor_the_secret_it_was_asked_for_with():
+    made, _ = tokens(given("token-one"))
+    assert made.token(replace(GRANT, client_secret="secret-one"), 1) == "token-one"
+    assert "-one" not in repr(made)
+
+
 @pytest.mark.parametrize("kind", ["bearer", "BEARER", None])
 def test_any_spelling_of_bearer_is_taken(kind):
     site, _, made = site_of(**({"token_type": kind} if kind else {}))

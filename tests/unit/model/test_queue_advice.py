@@ -408,7 +408,11 @@ def test_an_api_that_delivers_between_the_failures_of_two_groups_is_not_said_to_
 
     [found] = problems(runs)
 
-    assert found.means == "shop fails for 2 groups, and takes messages of others"
+    assert found.means == (
+        "shop took a message between the failures of 2 groups: it fails now and then, or on these"
+    )
+    assert found.next.startswith("wait: each group is tried again within 5m, and order is kept; ")
+    assert found.avoid == "park before these failed again: if shop is at fault, they are good"
 
 
 def test_runs_are_batches() -> None:

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fifo_cli.model.advice import Evidence, advise
@@ -163,6 +163,27 @@ STORIES: list[tuple[str, tuple[WatchEvent, ...], str, str, str]] = [
         "shop fails for 2 groups, and takes messages of others",
         "`fifo-cli logs worker --since 15m`: what do they have in common?",
         "park one after the other before you know",
+    ),
+    (
+        "others were delivered between the failures of two groups, and none was tried again",
+        history("ada-", "eve+ bob-"),
+        "shop took a message between the failures of 2 groups: it fails now and then, or on these",
+        "wait: each run tries again, and order is kept; `fifo-cli logs worker --since 15m`",
+        "park before these failed again",
+    ),
+    (
+        "the same, and then one of them failed again",
+        history("ada-", "eve+ bob-", "ada- bob-"),
+        "shop fails for 2 groups, and takes messages of others",
+        "`fifo-cli logs worker --since 15m`: what do they have in common?",
+        "park one after the other before you know",
+    ),
+    (
+        "blocked at the head of two groups, and others were delivered between",
+        history("ada-", "eve+ bob-", every=status(422, owner="message")),
+        'shop refuses it for good, and on_permanent = "block"',
+        "`fifo-cli peek --count 1 --group ada`",
+        "wait: shop gives the same answer each time",
     ),
     (
         "a key that was changed",
@@ -369,6 +390,10 @@ UNTRUSTED = {
 }
 
 
+def not_strict(why: str) -> dict[str, Any]:
+    return {**UNTRUSTED, "reason": f"{UNTRUSTED['reason']}: {why} (_ssl.c:1032)"}
+
+
 @pytest.mark.parametrize(
     ("given", "runs", "every", "means", "first"),
     [
@@ -416,6 +441,31 @@ UNTRUSTED = {
             UNTRUSTED,
             "the certificate of shop is not",
             "if its CA is its own, or a new one: `fifo-cli keys set api_key`",
+        ),
+        *(
+            (
+                OWN_CA,
+                runs,
+                not_strict(why),
+                "the certificate of shop, or one that signed it, is not as RFC 5280 asks",
+                "have its CA issue it again without that fault; until then, set [functions] runtime ="
+                ' "python3.12", then `fifo-cli deploy`',
+            )
+            for runs, why in (
+                ("ada- bob-", "Missing Authority Key Identifier"),
+                ("bob+ ada-", "Missing Authority Key Identifier"),
+                ("ada- bob-", "Missing Subject Key Identifier"),
+                ("ada- bob-", "Basic Constraints of CA cert not marked critical"),
+                ("ada- bob-", "CA cert does not include key usage extension"),
+            )
+        ),
+        *(
+            (OWN_CA, "ada- bob-", not_strict(why), "the certificate of shop is not trusted", "if its CA is")
+            for why in (
+                "unable to get local issuer certificate",
+                "certificate has expired",
+                "Hostname mismatch, certificate is not valid for 'shop'.",
+            )
         ),
         (TOKENS, "ada- bob-", without_token(" in time: x"), "the token endpoint is slow", "wait"),
         (TOKENS, "bob+ ada-", without_token(": HTTP 404"), "the token endpoint is not at", "set [api] auth"),
@@ -627,6 +677,8 @@ def test_a_group_is_stuck_from_its_failure_until_it_moves_and_no_longer(
 
 
 @given(RUNS, FAILURES)
+@example(["bob-", "ada+ ada-"], status(404))
+@example(["bob-", "eve+", "ada-"], status(503))
 def test_park_is_advised_only_if_another_group_was_delivered_in_a_run_in_which_this_one_failed(
     runs: list[str], failure: dict[str, Any]
 ) -> None:
