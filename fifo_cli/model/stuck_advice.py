@@ -248,7 +248,8 @@ _OF_BOTH: Final[Mapping[tuple[Kind, Case], Advice]] = {
     **dict.fromkeys(
         ((Kind.KEY, Case.SOME), (Kind.KEY, Case.BETWEEN)),
         Advice(
-            "{api} refuses the {credential} for {groups} groups, and takes it for others: it may lack a right",
+            "{api} refuses the {credential} for {groups} groups, and takes it for others: it may lack a"
+            " right",
             "ask what the {secret} may do; {keys}",
             _KEEP,
         ),
@@ -261,8 +262,8 @@ _OF_BOTH: Final[Mapping[tuple[Kind, Case], Advice]] = {
     **dict.fromkeys(
         ((Kind.RIGHT, Case.SOME), (Kind.RIGHT, Case.BETWEEN)),
         _OF_KIND[Kind.RIGHT]._replace(
-            means="{api} refuses the token for {groups} groups, and takes it for others: the client may lack a"
-            " right"
+            means="{api} refuses the token for {groups} groups, and takes it for others: the client may lack"
+            " a right"
         ),
     ),
     (Kind.TIMEOUT, Case.ALONE): Advice(
@@ -335,10 +336,7 @@ def kind_of(head: Stuck) -> Kind:
     if "Timeout" in error:
         return Kind.TIMEOUT
     if head.error_type or error.endswith(("Error", "Protocol")):
-        _, untrusted, why = reason.partition(_UNTRUSTED)
-        if untrusted:
-            return Kind.NOT_STRICT if _NOT_STRICT.search(why) else Kind.CERTIFICATE
-        return Kind.NETWORK
+        return _kind_of_network(reason)
     return Kind.UNKNOWN
 
 
@@ -349,6 +347,13 @@ def _kind_before_call(reason: str) -> Kind:
             return Kind.TOKEN_LATE
         return Kind.TOKEN_ELSEWHERE if _TOKEN_ELSEWHERE.match(why) else Kind.TOKEN
     return Kind.HANGS if _HANGING in reason else Kind.CODE
+
+
+def _kind_of_network(reason: str) -> Kind:
+    _, untrusted, why = reason.partition(_UNTRUSTED)
+    if not untrusted:
+        return Kind.NETWORK
+    return Kind.NOT_STRICT if _NOT_STRICT.search(why) else Kind.CERTIFICATE
 
 
 def _kind_of_status(status: int, *, blocked: bool) -> Kind:
