@@ -218,7 +218,7 @@ def _numbers(evidence: Evidence) -> Iterator[Problem]:
 
 
 def _rated(value: int, thresholds: tuple[int, int]) -> State | None:
-    """Say how bad a number is; None if it is no problem."""
+    """Say how bad a number is; None if it is not a problem."""
     _, critical = thresholds
     if value < min(thresholds):
         return None

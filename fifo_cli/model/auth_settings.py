@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -22,10 +22,20 @@ from fifo_cli.model.setting_problems import (
     shown,
 )
 
-if TYPE_CHECKING:
-    from fifo_cli.model.settings import Api
-
 _DIGESTS: Final = frozenset({"hex", "base64"})
+
+
+class ApiTable(Protocol):
+    """What ``auth`` is checked against: the ``[api]`` table around it (``Api`` in ``settings``)."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def keys(self) -> Mapping[str, str]: ...
+    @property
+    def insecure(self) -> bool: ...
 
 
 class AuthTable(types.TomlTable):
@@ -54,7 +64,7 @@ class AuthTable(types.TomlTable):
             name for name, text in self if name in SECRETS and text and not types.PLACEHOLDER.search(text)
         ]
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         """Yield what is wrong with it in ``api``, a table that is called ``key``."""
         names = {name.lower() for name in self.headers}
         for header in api.headers:
@@ -99,7 +109,7 @@ class OAuth2Table(AuthTable):
         description="where the token endpoint gets id and secret: in a header, or in the form",
     )
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         yield from http_problems(
             f"{key}.auth.token_url", self.token_url, "client_secret", insecure=api.insecure
@@ -115,7 +125,7 @@ class StandardWebhooksTable(AuthTable):
     type: Literal["standard-webhooks"]
     secret: types.Text = Field(description="whsec_...; several, separated by spaces, sign side by side")
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if self.literal_secrets() and not webhook_keys(self.secret):
             yield SettingProblem(f"{key}.auth.secret", "malformed", WEBHOOK_SECRETS)
@@ -142,7 +152,7 @@ class HmacTable(AuthTable):
     def headers(self) -> tuple[str, ...]:
         return (self.header,)
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if self.header.lower() in types.OWN_HEADERS | {"content-type", "host"}:
             yield SettingProblem(f"{key}.auth.header", repr(self.header), "a header for the signature alone")
@@ -167,7 +177,7 @@ class MtlsTable(AuthTable):
     key: types.Text = Field(description="PEM, not encrypted")
     ca: types.Text | None = Field(default=None, description="PEM; trusted beside the system's")
 
-    def problems(self, api: Api, key: str) -> Iterator[SettingProblem]:
+    def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
         yield from super().problems(api, key)
         if not api.url.startswith("https://"):
             yield SettingProblem(f"{key}.url", repr(api.url), "https://, whose handshake has the certificate")

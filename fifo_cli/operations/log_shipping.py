@@ -66,7 +66,7 @@ def batches(
 ) -> Iterator[list[T]]:
     """Yield what waits, ``most`` at a time and ``every`` so many seconds, until None comes.
 
-    Once it is ``closing``, there is no pause. The first one goes at once: from then on the log shows a
+    Once it is ``closing``, it does not pause. The first one goes at once: from then on the log shows a
     run without an end if this one is killed.
     """
     due = -math.inf
