@@ -24,15 +24,19 @@ ALLOWED = {
     ".": OURS | {"cli"},
 }
 # What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding
-# of group names, AWS's limits, which hosts are this machine, where keys are, which
-# secrets sign webhooks, how calls are signed and sent, how batch answers are read, and what hides keys.
-EXCEPTIONS = {
-    "model/auth_settings.py": "fifo_cli.handlers.webhook_secrets.",
+# of group names, AWS's limits, which hosts are this machine, where keys are, which placeholders stand for them,
+# which secrets sign webhooks, how calls are signed and sent, how batch answers are read, and what hides keys.
+EXCEPTIONS: dict[str, str | tuple[str, ...]] = {
+    "model/auth_settings.py": ("fifo_cli.handlers.webhook_secrets.", "fifo_cli.handlers.placeholders."),
     "model/group_names.py": "fifo_cli.handlers.identifiers.",
-    "model/key_faults.py": "fifo_cli.handlers.key_sources.",
+    "model/key_faults.py": ("fifo_cli.handlers.key_sources.", "fifo_cli.handlers.placeholders."),
     "model/limits.py": "fifo_cli.handlers.limits.",
     "model/role_policies.py": "fifo_cli.handlers.key_sources.",
+    "model/setting_problems.py": "fifo_cli.handlers.placeholders.",
     "model/setting_types.py": "fifo_cli.handlers.key_sources.",
+    "model/setting_warnings.py": "fifo_cli.handlers.placeholders.",
+    "model/settings.py": "fifo_cli.handlers.placeholders.",
+    "model/stuck_advice.py": "fifo_cli.handlers.placeholders.",
     "model/urls.py": "fifo_cli.handlers.hosts.",
     "aws/fast_calls.py": "fifo_cli.handlers.signed_calls.",
     "aws/sqs.py": "fifo_cli.handlers.batch_answer.",

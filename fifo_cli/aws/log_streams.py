@@ -25,7 +25,7 @@ _EVENTS_MAX: Final = 10_000
 _BYTES_MAX: Final = 1_048_576
 _EVENT_BYTES: Final = 26
 # An event's own limit (CloudWatch Logs User Guide, "CloudWatch Logs quotas") was 256 KB until 2025.
-MESSAGE_BYTES_MAX: Final = 256 * 1024 - _EVENT_BYTES
+LOG_EVENT_BYTES_MAX: Final = 256 * 1024 - _EVENT_BYTES
 # The log must not hold up what it shows.
 _READ_TIMEOUT: Final = 3.0
 _ATTEMPTS: Final = 2

@@ -41,6 +41,11 @@ _TICK: Final = 0.05
 _SILENT_FOR: Final = 0.1
 
 
+def exit_code_after(number: int) -> int:
+    """Return the exit code of a process that a signal ended, as shells have it."""
+    return 128 + number
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP arrived where nothing waited for it; handled as Ctrl-C is, with another exit code."""
 
@@ -92,7 +97,7 @@ class Signals:
     @property
     def exit_code(self) -> int:
         """130 after SIGINT, 143 after SIGTERM, 129 after SIGHUP."""
-        return 128 + (self.received or signal.SIGINT)
+        return exit_code_after(self.received or signal.SIGINT)
 
     @contextmanager
     def handled(self) -> Iterator[Signals]:
@@ -249,7 +254,7 @@ class Signals:
         """End the process where it stands, but leave no child of it, and the terminal as it was."""
         CHILDREN.end()
         self._terminal.restore()
-        os._exit(128 + number)
+        os._exit(exit_code_after(number))
 
     def _say(self, text: str) -> None:
         self._announced = True

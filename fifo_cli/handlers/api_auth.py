@@ -27,11 +27,9 @@ from .client_certificate import check_time, is_unknown_issuer, refusal, tls_cont
 from .failure import AuthError, ConfigurationError, LateTokenError
 from .hosts import is_this_machine
 from .oauth_token import Grant, Tokens
-from .runtime import Api, filled, placeholders
+from .placeholders import SECRET_FIELDS, filled, placeholders
+from .runtime import Api
 from .webhook_secrets import webhook_keys
-
-# The texts that are secret, also where fifo.toml has them as they are.
-_SECRET: Final = frozenset({"password", "client_secret", "secret", "key"})
 
 # With less of a call's time left than this share, it is not made.
 _CALL_SHARE_MIN: Final = 0.2
@@ -297,7 +295,7 @@ class ApiAuth:
             texts[field] = filled(template, values)
             if reason := text_fault(self._texts["type"], field, texts[field], self._tools.now()):
                 raise AuthError(field, reason)
-            if field in _SECRET:
+            if field in SECRET_FIELDS:
                 self._keys.hide_value(texts[field])
         return texts
 

@@ -27,7 +27,7 @@ from .breaker import Breaker
 from .delivery import ApiDelivery, Attempt, Verdict
 from .failure import owner_of
 from .json_log import Journal
-from .limits import RECEIVE_MAX
+from .limits import RECEIVE_MAX, VISIBILITY_SECONDS_MAX
 from .message_turn import BEHIND, BREAKER_OPEN, NOT_OURS, RUN_ENDED, MessageTurns, milliseconds
 from .pace import Pace
 from .retry_budget import RetryBudget
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 # margin, so that nothing has to be extended a second time.
 _HIDDEN_AFTER_END: Final = 10.0
 # SQS hides a message for at most 12 hours from its receipt, which was before the function began (by less than
-# the queue's visibility timeout): a longer pause is cut to this.
-_PAUSE_MAX: Final = 36_000.0
+# the queue's visibility timeout): a longer pause of a group is cut to this.
+_GROUP_PAUSE_MAX: Final = VISIBILITY_SECONDS_MAX - 7_200.0
 _DOUBLINGS_MAX: Final = 30
 
 _TIME_UP: Final = "the function's time was up before its turn"
@@ -70,8 +70,8 @@ class BatchWorker:
 
     def __post_init__(self) -> None:
         settings, clock = self.settings, self.clock
-        self.first = first = min(settings.retry_first, _PAUSE_MAX)
-        self.longest = longest = min(settings.retry_longest, _PAUSE_MAX)
+        self.first = first = min(settings.retry_first, _GROUP_PAUSE_MAX)
+        self.longest = longest = min(settings.retry_longest, _GROUP_PAUSE_MAX)
         # What is given back unseen comes again over so many seconds: chance says which group is the probe.
         self.spread = min(first / 2, longest - first)
         self.breaker = Breaker(settings.breaker, first=first, longest=longest - self.spread, clock=clock)
@@ -97,7 +97,7 @@ class BatchWorker:
         """Return for how long a group waits whose head stays: Retry-After, else longer with each receive."""
         asked = attempt.retry_after if attempt and attempt.verdict is Verdict.TRANSIENT else None
         if asked and asked >= 1:
-            return min(asked, _PAUSE_MAX)
+            return min(asked, _GROUP_PAUSE_MAX)
         doublings = min(max(message.receives - 1, 0), _DOUBLINGS_MAX)
         return min(self.first * 2.0**doublings, self.longest)
 
@@ -233,7 +233,7 @@ class _Batch:
             return BREAKER_OPEN, worker.pause_unseen(message)
         if not self._await_pace():
             worker.breaker.passed_over(group)
-            wait = min(worker.pace.wait(), _PAUSE_MAX)
+            wait = min(worker.pace.wait(), _GROUP_PAUSE_MAX)
             return (RATE_REACHED, wait) if wait else (_TIME_UP, 0.0)
         return None
 

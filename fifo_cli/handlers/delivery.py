@@ -29,7 +29,8 @@ from .failure import (
 )
 from .hosts import is_this_machine
 from .parked_records import NOT_A_MESSAGE, is_parked_record
-from .runtime import Api, filled, placeholders
+from .placeholders import filled, placeholders
+from .runtime import Api
 from .visibility import QueueMessage
 
 _UNAUTHORIZED: Final = 401

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,6 @@ from .failure import ConfigurationError, described, is_interruption
 # When the pipeline began: in the environment, as it belongs to no version of code and settings.
 START_VARIABLE: Final = "FIFO_CLI_START"
 SETTINGS_FILE: Final = Path(__file__).with_name("settings.json")
-
-
-_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class UserCodeError(ConfigurationError):
@@ -115,16 +111,6 @@ def from_document(document: Mapping[str, Any]) -> Runtime:
 def load() -> Runtime:
     """Read the settings that were packed beside this module."""
     return from_document(json.loads(SETTINGS_FILE.read_text(encoding="utf-8")))
-
-
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of a template's ``{placeholders}``; one without a value stays."""
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
-
-
-def placeholders(template: str) -> list[str]:
-    """Return the names of a template's placeholders, in order."""
-    return _PLACEHOLDER.findall(template)
 
 
 def pipeline_start(text: str | None) -> float | None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from .batch_answer import read_batch
 from .hosts import is_this_machine
-from .limits import BATCH_ENTRIES_MAX, RECEIVE_MAX
+from .limits import BATCH_ENTRIES_MAX, RECEIVE_MAX, VISIBILITY_SECONDS_MAX
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 1
 # What calls around the API's may take.
 _MARGIN_SECONDS: Final = 5
-_VISIBILITY_MIN: Final = 30
-_VISIBILITY_MAX: Final = 43_200
+# What is received stays hidden for so much longer than one delivery needs, so that it is not extended at once.
+_SPARE_SECONDS: Final = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,9 @@ class MainQueue:
         self._wait = 0 if is_this_machine(urlsplit(url).hostname or "") else _POLL_SECONDS
         self._clock = clock
         self._needs = needs + _MARGIN_SECONDS
-        self._visibility = min(_VISIBILITY_MAX, max(_VISIBILITY_MIN, int(self._needs) + _VISIBILITY_MIN))
+        # A run names it when it receives. The queue's own (model/worker_trigger.py) is for those that name
+        # none, has not this margin, and need not be the same.
+        self._visibility = min(VISIBILITY_SECONDS_MAX, int(self._needs) + _SPARE_SECONDS)
         self._expiry: dict[QueueMessage, float] = {}  # in the order of receipt
         self._lock = threading.RLock()
 
@@ -163,7 +165,7 @@ class MainQueue:
         return self._visibility + len(self._expiry) // BATCH_ENTRIES_MAX
 
     def _extend(self, messages: list[QueueMessage], *, seconds: int) -> None:
-        seconds = min(seconds, _VISIBILITY_MAX)
+        seconds = min(seconds, VISIBILITY_SECONDS_MAX)
         asked_at = self._clock()
         lost = {message for message, _ in self._change(messages, seconds=lambda _: seconds)}
         for message in messages:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from fifo_cli.handlers.placeholders import PLACEHOLDER, SECRET_FIELDS
 from fifo_cli.handlers.webhook_secrets import WEBHOOK_SECRETS, webhook_keys
 from fifo_cli.model import setting_types as types
 from fifo_cli.model.setting_problems import (
-    SECRETS,
     SettingProblem,
     http_problems,
     key_of,
@@ -61,7 +61,7 @@ class AuthTable(types.TomlTable):
     def literal_secrets(self) -> list[str]:
         """Return the fields that are secret and in the file as they are."""
         return [
-            name for name, text in self if name in SECRETS and text and not types.PLACEHOLDER.search(text)
+            name for name, text in self if name in SECRET_FIELDS and text and not PLACEHOLDER.search(text)
         ]
 
     def problems(self, api: ApiTable, key: str) -> Iterator[SettingProblem]:
@@ -74,7 +74,7 @@ class AuthTable(types.TomlTable):
             yield from http_problems(f"{key}.url", api.url, f'auth = "{self.type}"', insecure=api.insecure)
         for field, text in self:
             own = self.own_placeholders.get(field, frozenset())
-            for name in types.PLACEHOLDER.findall(str(text)):
+            for name in PLACEHOLDER.findall(str(text)):
                 if name not in own and name not in api.keys:
                     known = f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})"
                     yield SettingProblem(f"{key}.auth.{field}", f"{{{name}}}", known)
@@ -156,7 +156,7 @@ class HmacTable(AuthTable):
         yield from super().problems(api, key)
         if self.header.lower() in types.OWN_HEADERS | {"content-type", "host"}:
             yield SettingProblem(f"{key}.auth.header", repr(self.header), "a header for the signature alone")
-        used = set(types.PLACEHOLDER.findall(self.format))
+        used = set(PLACEHOLDER.findall(self.format))
         if not used & _DIGESTS:
             yield SettingProblem(f"{key}.auth.format", repr(self.format), "a text with {hex} or {base64}")
         if "{timestamp}" in self.content and "timestamp" not in used:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from fifo_cli.errors import ExitCode
 from fifo_cli.model.message import Message
 from fifo_cli.model.results import OPTIONAL, Fields, named
 from fifo_cli.model.times import from_iso, iso
@@ -20,9 +21,15 @@ from fifo_cli.model.times import from_iso, iso
 Result = Literal["done", "attention", "refused", "failed", "interrupted", "unfinished"]
 # Which result an exit code is; a command that has not logged its end is unfinished.
 _RESULTS: Final[Mapping[int, Result]] = {
-    0: "done", 1: "attention", 2: "refused", 75: "refused", 3: "failed",
-    129: "interrupted", 130: "interrupted", 143: "interrupted",
-}  # fmt: skip
+    ExitCode.OK: "done",
+    ExitCode.ATTENTION: "attention",
+    ExitCode.USAGE: "refused",
+    ExitCode.BUSY: "refused",
+    ExitCode.AWS: "failed",
+    ExitCode.HUNG_UP: "interrupted",
+    ExitCode.INTERRUPTED: "interrupted",
+    ExitCode.TERMINATED: "interrupted",
+}
 
 # What became of messages, in the words of the log.
 MovedWord = Literal["parked", "dumped", "purged", "redriven", "loaded", "stayed"]

@@ -9,15 +9,14 @@ from fifo_cli.handlers.limits import (
     BATCH_ENTRIES_MAX,
     MESSAGE_ATTRIBUTES_MAX,
     MESSAGE_BYTES_MAX,
-    PARAMETERS_PER_CALL,
     RECEIVE_MAX,
+    VISIBILITY_SECONDS_MAX,
 )
 
 __all__ = [
     "BATCH_ENTRIES_MAX",
     "MESSAGE_ATTRIBUTES_MAX",
     "MESSAGE_BYTES_MAX",
-    "PARAMETERS_PER_CALL",
     "RECEIVE_MAX",
 ]
 
@@ -25,7 +24,7 @@ __all__ = [
 RETENTION_MIN: Final = timedelta(seconds=60)
 RETENTION_MAX: Final = timedelta(days=14)
 MAX_RECEIVES_MAX: Final = 1000
-PAUSE_MAX: Final = timedelta(hours=12)  # how long a message can be hidden
+VISIBILITY_MAX: Final = timedelta(seconds=VISIBILITY_SECONDS_MAX)
 
 # Lambda Developer Guide, "Lambda quotas"; a function name has at most 64 characters.
 FUNCTION_NAME_MAX: Final = 64

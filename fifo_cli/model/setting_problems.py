@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fifo_cli.errors import without_login
+from fifo_cli.handlers.placeholders import SECRET_FIELDS
 from fifo_cli.model.urls import host_of, is_this_machine
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ _TYPES = {
     "model_type": "a table",
     "tuple_type": "a list",
 }
-# Of auth. Their values are not shown.
-SECRETS = frozenset({"password", "client_secret", "secret", "key"})
 
 
 class SettingProblem(NamedTuple):
@@ -63,7 +62,7 @@ def _problem(detail: ErrorDetails, place: tuple[int | str, ...], known_keys: Seq
     if kind == "extra_forbidden":
         return SettingProblem(key, "unknown key", f"left out{_suggestion(str(name), known_keys)}")
     found = f"found {shown(value)}"
-    if "auth" in place and name in SECRETS:
+    if "auth" in place and name in SECRET_FIELDS:  # whose values are not shown
         blank = isinstance(value, str) and not value.strip()
         found = "it is empty" if blank else f"found {type(value).__name__}"
     return SettingProblem(key, found, _allowed(detail))

@@ -23,7 +23,6 @@ from fifo_cli.model.urls import check_url
 
 # Another value of these would break the request, or the promise that a repeat is recognised.
 OWN_HEADERS: Final = frozenset({"content-length", "transfer-encoding", "connection", "idempotency-key"})
-PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class TomlTable(BaseModel):
@@ -269,7 +268,7 @@ Age = Annotated[timedelta, _duration(timedelta(0), limits.RETENTION_MAX)]
 Count = Annotated[int, Field(ge=0)]
 Counts = Annotated[tuple[Count, Count], *_pair("warning", "critical")]
 Ages = Annotated[tuple[Age, Age], *_pair("warning", "critical")]
-Pause = Annotated[timedelta, _duration(timedelta(seconds=1), limits.PAUSE_MAX)]
+Pause = Annotated[timedelta, _duration(timedelta(seconds=1), limits.VISIBILITY_MAX)]
 Pauses = Annotated[tuple[Pause, Pause], *_pair("first", "longest")]
 _RATE_SCHEMA: Final = {"type": "number", "minimum": limits.RATE_MIN, "maximum": limits.RATE_MAX}
 Rate = Annotated[float, Rule(_rate, _RATE_SCHEMA)]

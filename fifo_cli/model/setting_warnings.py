@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
-from fifo_cli.model.setting_types import PLACEHOLDER
+from fifo_cli.handlers.placeholders import PLACEHOLDER
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Api, Settings

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from fifo_cli.errors import ConfigError
+from fifo_cli.handlers.placeholders import PLACEHOLDER
 from fifo_cli.invocation import command_line
 from fifo_cli.model import limits
 from fifo_cli.model import setting_types as types
@@ -36,6 +37,8 @@ else:
 CONFIG_FILE: Final = "fifo.toml"
 # Time the worker keeps at the end of a run to delete, park and release what it holds.
 RUN_RESERVE: Final = timedelta(seconds=5)
+# Statuses after which a later attempt cannot succeed.
+PERMANENT: Final = ("400", "404", "409", "410", "413", "415", "422")
 
 
 class Pipeline(types.TomlTable):
@@ -163,7 +166,7 @@ class Api(types.TomlTable):
     keys: dict[types.Placeholder, types.KeySource] = Field(default_factory=dict)
     auth: Auth | None = None
     success: types.SomeStatuses = ("2xx",)
-    permanent: types.Statuses = ("400", "404", "409", "410", "413", "415", "422")
+    permanent: types.Statuses = PERMANENT
     on_permanent: Literal["park", "block"] = "park"
     give_up_after: types.Age = timedelta(0)
     insecure: bool = Field(
@@ -484,13 +487,13 @@ def _api_combinations(api: Api, key: str) -> Iterator[SettingProblem]:
                 f"{key}.headers.{header}", "a header that this program sets itself", "left out"
             )
     for header, value in api.headers.items():
-        for name in types.PLACEHOLDER.findall(value):
+        for name in PLACEHOLDER.findall(value):
             if name not in api.keys:
                 known = f"a name from {key}.keys ({', '.join(api.keys) or 'empty'})"
                 yield SettingProblem(f"{key}.headers.{header}", f"{{{name}}}", known)
         if re.search(r"[^\t\x20-\x7e]", value):
             yield SettingProblem(f"{key}.headers.{header}", repr(value), "printable ASCII")
-    if used := sorted({name for value in api.headers.values() for name in types.PLACEHOLDER.findall(value)}):
+    if used := sorted({name for value in api.headers.values() for name in PLACEHOLDER.findall(value)}):
         yield from http_problems(f"{key}.url", api.url, f"keys ({', '.join(used)})", insecure=api.insecure)
     if api.auth:
         yield from api.auth.problems(api, key)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Trigger = Literal["schedule", "queue"]
 TriggerKey = tuple[Literal["rule", "schedule", "event-source-mapping"], str]
 MAPPING: Final = "event-source-mapping"
-# A message a run has taken stays hidden for this long beyond the time one message may take.
-VISIBILITY_MARGIN: Final = timedelta(seconds=30)
+# The queue hides what was received for so much longer than one message may take.
+_SPARE: Final = timedelta(seconds=30)
 # Lambda Developer Guide, "Using Lambda with Amazon SQS": "at least six times the timeout of your function".
 _TIMEOUTS_HIDDEN: Final = 6
 # The description of each version that is published: its code answers batches. Other code would answer what
@@ -99,8 +99,11 @@ def mapping_properties(settings: Settings, place: Place) -> dict[str, Any]:
 
 
 def visibility_timeout(settings: Settings) -> timedelta:
-    """Return for how long what was received from a queue stays hidden, unless the receiver says otherwise."""
-    return timedelta(seconds=max(30, math.ceil((settings.run_needs + VISIBILITY_MARGIN).total_seconds())))
+    """Return for how long what was received from a queue stays hidden, unless the receiver says otherwise.
+
+    A run of the worker and a drain do: they keep a margin of their own (handlers/visibility.py).
+    """
+    return timedelta(seconds=math.ceil((settings.run_needs + _SPARE).total_seconds()))
 
 
 def main_visibility_timeout(settings: Settings) -> timedelta:

@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.aws.interruptible_calls import GivenUpError
-from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
+from fifo_cli.aws.log_streams import LOG_EVENT_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.aws.resources.gateway import AlreadyExists
 from fifo_cli.aws.resources.log_group import LogGroupAdmin
@@ -255,7 +255,7 @@ class History:
             if end is not None:
                 end = replace(end, error=self._redact(without_login(end.error)))
             event = HistoryEvent(header, at, move=entry.move, end=end)
-            for line in encode(event, bytes_max=MESSAGE_BYTES_MAX):
+            for line in encode(event, bytes_max=LOG_EVENT_BYTES_MAX):
                 yield Stamped(round(at.timestamp() * 1000), line)
 
     @cached_property

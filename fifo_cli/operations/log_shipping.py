@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from fifo_cli.aws.log_streams import MESSAGE_BYTES_MAX, LogStream, Stamped
+from fifo_cli.aws.log_streams import LOG_EVENT_BYTES_MAX, LogStream, Stamped
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Listener, Warned, silent
@@ -107,7 +107,7 @@ class LogShipper:
         """Take a line; never waits, never raises."""
         at = datetime.now(UTC)
         text = line(level, message, at=at, **facts)
-        if len(text.encode("utf-8", "replace")) > MESSAGE_BYTES_MAX:
+        if len(text.encode("utf-8", "replace")) > LOG_EVENT_BYTES_MAX:
             text = line(level, message, at=at, reason="this line was too long for CloudWatch Logs")
         with self._lock:
             if self._thread is None:

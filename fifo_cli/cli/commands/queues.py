@@ -212,12 +212,12 @@ def drain(
     worker = cli.settings.worker
     options = DrainOptions(count, concurrency or worker.concurrency, max_rate or worker.max_rate)
     result = preview(cli.aws, cli.project, options) if dry_run else _perform(cli, options, via)
-    code = cli.conclude(
+    cli.conclude(
         result,
         lambda: drain_table(result, width=cli.console.width, dry_run=dry_run, every=cli.options.verbose > 0),
     )
-    failed = _explain_left(cli, result, dry_run=dry_run)
-    return ExitCode.ATTENTION if failed and not dry_run else code
+    hidden = _explain_left(cli, result, dry_run=dry_run)
+    return replace(result, hidden_by_failure=hidden and not dry_run).exit_code
 
 
 def _explain_left(cli: Cli, result: DrainResult, *, dry_run: bool) -> bool:

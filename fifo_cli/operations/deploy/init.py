@@ -14,7 +14,7 @@ from fifo_cli.invocation import command_line
 from fifo_cli.model.limits import PIPELINE_NAME_MAX
 from fifo_cli.model.results import Result
 from fifo_cli.model.setting_types import PipelineName
-from fifo_cli.model.settings import CONFIG_FILE
+from fifo_cli.model.settings import CONFIG_FILE, PERMANENT
 from fifo_cli.own_files import check_folder
 
 _TABLE_NAME_MIN: Final = 3
@@ -75,7 +75,7 @@ headers = {{ Authorization = "Bearer {{api_key}}" }}
 keys = {{ api_key = "/{name}/api-key" }}
 # auth = {{ type = "hmac", secret = "{{api_key}}", header = "X-Signature" }} # or oauth2, mtls, basic, ...
 success = ["2xx"]
-permanent = [400, 404, 409, 410, 413, 415, 422]
+permanent = [{permanent}]
 on_permanent = "park"                # park (to the DLQ, with the reason) or block (keep the group waiting)
 give_up_after = "0s"                 # park a message older than this that still fails; 0s = never
 # insecure = false                   # true: keys may go to an http:// URL that is not on this machine
@@ -151,7 +151,7 @@ def config_text(name: str) -> str:
             f"{name!r} is not a pipeline name; it must be {allowed}", hint="give another with --name"
         ) from None
     table = name if len(name) >= _TABLE_NAME_MIN else f"{name}-items"
-    return _TEMPLATE.format(name=name, table=table)
+    return _TEMPLATE.format(name=name, table=table, permanent=", ".join(PERMANENT))
 
 
 def _name_of(folder: Path) -> str:

@@ -69,7 +69,7 @@ class DrainResult(WorkResult):
     ``ungiven`` is how many SQS counted at the end besides those that stayed behind here, though the drain
     went on until it was given nothing more: behind one that stayed, or another consumer's, if SQS still
     counts messages in flight (``held``). ``breaker`` is the last failure, if the breaker kept the drain from
-    further calls.
+    further calls. ``hidden_by_failure``: a failure before this drain hides groups of the ``ungiven``.
     """
 
     results: tuple[Outcome, ...]
@@ -78,11 +78,12 @@ class DrainResult(WorkResult):
     breaker: str | None = None
     held: bool = True
     attempts: tuple[Outcome, ...] = ()
+    hidden_by_failure: bool = False
 
     @property
     def needs_look(self) -> bool:
         """Whether a message failed, was parked, stayed behind, or is delivered but not deleted."""
-        return any(outcome.error is not None for outcome in self.results)
+        return self.hidden_by_failure or any(outcome.error is not None for outcome in self.results)
 
     @property
     def stayed(self) -> bool:
