@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree, and the exit code of each branch (contract, *exit*).
+"""What can go wrong, as a tree, and the exit code of each branch (docs/ops-box.md).
 
 FifoError
 ├── UsageError            2   the command line or fifo.toml is wrong; nothing was touched

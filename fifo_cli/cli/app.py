@@ -1,6 +1,6 @@
 """The program: its commands, and the one place where errors become messages and exit codes.
 
-Exit codes are the contract's. A defect of this program exits 3 too: what was done until then is not known.
+What an exit code means is in docs/ops-box.md. A defect of this program exits 3 too: what was done until then is not known.
 """
 
 from __future__ import annotations

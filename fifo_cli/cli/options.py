@@ -1,4 +1,4 @@
-"""The options every command takes, before or after its name (contract, *Everywhere*)."""
+"""The options every command takes, before or after its name."""
 
 from __future__ import annotations
 

@@ -49,5 +49,5 @@ def line(level: Level, message: str, *, at: datetime | None = None, **facts: Any
 
 
 def iso(instant: datetime) -> str:
-    """Write an instant as the contract does: ISO 8601, UTC, milliseconds."""
+    """Write an instant in ISO 8601, UTC, milliseconds."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

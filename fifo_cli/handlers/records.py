@@ -250,7 +250,7 @@ def written(value: Any) -> str:
 
 
 def _attributes(record: Mapping[str, Any]) -> Attributes:
-    """Build the attributes that every message of ours carries (contract, *A message*)."""
+    """Build the attributes that every message of ours carries."""
     data = record["dynamodb"]
     return {
         "event_id": record["eventID"],

@@ -32,7 +32,7 @@ class Outcome:
 
 
 def sums(results: Sequence[Outcome]) -> dict[str, int]:
-    """Return how many messages came to what, as the contract's JSON has it."""
+    """Return how many messages came to what, as the JSON of ``drain`` has it."""
     counts = Counter(outcome.status for outcome in results)
     return {
         "received": len(results),
@@ -61,5 +61,5 @@ class Report:
         return {**sums(self.results), **emptied, "breaker": self.breaker, **ending(self.error, redact)}
 
     def document(self) -> dict[str, Any]:
-        """Return the report as the contract's JSON, without ``remaining``."""
+        """Return the report: the JSON of ``drain`` without ``remaining``."""
         return {**sums(self.results), "results": [asdict(outcome) for outcome in self.results]}

@@ -32,7 +32,7 @@ class RunEndedEarlyError(Exception):
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's entry point: a schedule's tick, a batch of messages, or ``drain --via lambda``.
 
-    The latter sends ``{"fifo_cli": {"count": …}}``. Returns the run's report (contract, *drain*, without
+    The latter sends ``{"fifo_cli": {"count": …}}``. Returns the run's report (the JSON of ``drain`` without
     ``remaining``); raises what ended the run early, unless that was asked for by ``drain``, which gets it as
     ``error`` beside what was done. For a batch it returns which messages Lambda must not delete.
     """

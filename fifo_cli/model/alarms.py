@@ -1,4 +1,4 @@
-"""What the alarms of a pipeline watch, and from which number on they ring (contract, *[alarms]*)."""
+"""What the alarms of a pipeline watch, and from which number on they ring (docs/provisioning.md)."""
 
 from __future__ import annotations
 

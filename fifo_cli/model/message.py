@@ -1,4 +1,4 @@
-"""A message of a queue, as it is printed and saved (contract, *A message*)."""
+"""A message of a queue: its fields are the JSON that ``peek`` prints and ``dump`` saves."""
 
 from __future__ import annotations
 

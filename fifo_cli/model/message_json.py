@@ -44,7 +44,7 @@ class LineError(ValueError):
 
 
 def to_line(message: Message) -> bytes:
-    """Write the contract's message document as a line of UTF-8, newline included."""
+    """Write the JSON of a message as a line of UTF-8, newline included."""
     return to_json(message.document()).encode() + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""Every name, ARN and tag of a pipeline, derived once (contract, *Names in AWS*)."""
+"""Every name, ARN and tag of a pipeline, derived once from its name."""
 
 from __future__ import annotations
 

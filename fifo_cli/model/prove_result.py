@@ -85,7 +85,7 @@ class Left(Fields):
 
 @dataclass(frozen=True, kw_only=True)
 class ProveResult(Result):
-    """What a run of ``prove`` came to. Everything but the fields of the contract is for the report page."""
+    """What a run of ``prove`` came to. What is not in its JSON is for the report page."""
 
     account: str
     region: str

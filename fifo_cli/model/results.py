@@ -1,7 +1,7 @@
-"""What operations return: plain values whose ``document`` is the contract's JSON, its one serialisation.
+"""What operations return: plain values whose ``document()`` is their JSON, the one serialisation.
 
 The JSON of a value is its fields. A field with another name in JSON says so (``named``); one that is not part
-of it, too (``INTERNAL``). Only what the contract computes from fields has a ``document`` of its own.
+of it, too (``INTERNAL``). Only JSON that is computed from fields has a ``document`` of its own.
 """
 
 from __future__ import annotations

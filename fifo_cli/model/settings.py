@@ -1,6 +1,6 @@
 """fifo.toml → Settings: read, overlaid with ``[env.NAME]``, and checked, all problems at once.
 
-The tables and their keys are the contract's. What a single value may be stands in ``setting_types``, what
+docs/configuration.md says what the keys mean. What a single value may be stands in ``setting_types``, what
 several may be together here; ``json_schema`` derives the published schema from both.
 """
 

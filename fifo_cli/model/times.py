@@ -78,7 +78,7 @@ def from_iso(text: Any) -> datetime | None:
 
 
 def iso(instant: datetime) -> str:
-    """Write an instant as the contract does: ISO 8601, UTC, milliseconds."""
+    """Write an instant in ISO 8601, UTC, milliseconds."""
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -1,4 +1,4 @@
-"""The contract's JSON: one document, or one object a line."""
+"""Results as JSON: one document, or one object a line."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Records that the enqueuer parked, on their way to main: each becomes a message, by the code as it is now.
 
-Such a record is never sent as it lies in the DLQ (contract, *A message*). What still fails, and what main
+Such a record is never sent as it lies in the DLQ, as it is not a message yet. What still fails, and what main
 refuses for what it holds, goes to the end of the DLQ with the new reason. What is left out now, and what does
 not hold the record, stays where it is.
 """
