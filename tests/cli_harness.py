@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.local.process import FOLDER, Files
 from fifo_cli.model.names import Names
 
@@ -59,7 +59,7 @@ class Stack:
 
     def aws(self) -> Aws:
         """Return clients of the stack."""
-        return Aws(Target(endpoint_url=self.endpoint, local=True))
+        return Aws(AwsEndpoint(endpoint_url=self.endpoint, local=True))
 
     def stop_invoking(self, pipelines: Iterable[str]) -> None:
         """Delete the mappings and functions of pipelines that no test needs any more.

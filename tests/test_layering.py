@@ -24,8 +24,9 @@ ALLOWED = {
     ".": OURS | {"cli"},
 }
 # What else one module may import, as it is the functions' too, whose zips hold handlers/ alone: the encoding
-# of group names, AWS's limits, which hosts are this machine, where keys are, which placeholders stand for them,
-# which secrets sign webhooks, how calls are signed and sent, how batch answers are read, and what hides keys.
+# of group names, AWS's limits, which hosts are this machine, where keys are, which placeholders stand for
+# them, which secrets sign webhooks, how calls are signed and sent, how batch answers are read, and what hides
+# keys.
 EXCEPTIONS: dict[str, str | tuple[str, ...]] = {
     "model/auth_settings.py": ("fifo_cli.handlers.webhook_secrets.", "fifo_cli.handlers.placeholders."),
     "model/group_names.py": "fifo_cli.handlers.identifiers.",

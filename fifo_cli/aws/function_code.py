@@ -46,11 +46,11 @@ def deployed_files(aws: Aws, function: str, qualifier: str | None, code_sha256: 
 def _download(aws: Aws, url: str) -> bytes:
     client = aws.client("lambda")
     endpoint, headers = client.meta.endpoint_url, {}
-    if aws.target.local:
+    if aws.endpoint.local:
         # The stack's own server, and nothing else; without its key it answers nobody.
         own = urlsplit(endpoint)
         url = urlsplit(url)._replace(scheme=own.scheme, netloc=own.netloc).geturl()
-        headers["x-amz-security-token"] = aws.target.key[0]
+        headers["x-amz-security-token"] = aws.endpoint.key[0]
     elif urlsplit(url).scheme not in ("http", "https") or is_aws(host_of(url)) != is_aws(host_of(endpoint)):
         raise _unreadable("its address leads elsewhere than to the AWS of this run")
     request = AWSRequest("GET", url, headers=headers).prepare()

@@ -23,7 +23,7 @@ from botocore.session import Session
 
 from fifo_cli import __version__
 from fifo_cli.aws.call_counts import count_calls
-from fifo_cli.aws.changes import ChangeGate
+from fifo_cli.aws.change_gate import ChangeGate
 from fifo_cli.aws.consistency import AT_ONCE, ConsistencyDelays, delays_of
 from fifo_cli.aws.credentials import use_every_source
 from fifo_cli.aws.environment import check_endpoint, check_profile_files, check_way, naming_settings
@@ -32,7 +32,7 @@ from fifo_cli.aws.fast_calls import make_fast
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
 from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
-from fifo_cli.aws.shared_answers import SharedAnswers
+from fifo_cli.aws.read_cache import ReadCache
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.limits import CONCURRENCY_MAX
 from fifo_cli.model.names import Place
@@ -79,7 +79,7 @@ _SOURCES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class AwsEndpoint:
     """Which AWS to talk to; with ``local`` the embedded stack, by its URL and ``key`` (id, secret)."""
 
     profile: str | None = None
@@ -92,21 +92,21 @@ class Target:
 class Aws:
     """Clients of one account and region, each made once; safe to share between threads."""
 
-    def __init__(self, target: Target, *, delays: ConsistencyDelays | None = None) -> None:
-        self.target = target
+    def __init__(self, endpoint: AwsEndpoint, *, delays: ConsistencyDelays | None = None) -> None:
+        self.endpoint = endpoint
         self._delays = delays
         self._clients: dict[tuple[str, float, int], Any] = {}
         self._lock = threading.Lock()
         self._throttles = Throttles()
         self._changes = ChangeGate()
-        self.answers = SharedAnswers()
+        self.read_cache = ReadCache()
         self._called_at = datetime.now(UTC)
         self._caller = ""
         self._clock_ahead = timedelta()
-        self._signed_in = target.local
+        self._signed_in = endpoint.local
         self._failure: FifoError | None = None
         with configuring("the session"):
-            self._session = _local_session(target) if target.local else _session(target)
+            self._session = _local_session(endpoint) if endpoint.local else _session(endpoint)
 
     @property
     def region(self) -> str:
@@ -153,7 +153,7 @@ class Aws:
     @property
     def credentials_source(self) -> str:
         """How the credentials were found, in words; what botocore finds in a new way has its own word."""
-        if self.target.local:
+        if self.endpoint.local:
             return "the embedded stack's own key"
         found = self._session.get_credentials()
         return "none" if found is None else _SOURCES.get(found.method, str(found.method))
@@ -169,7 +169,7 @@ class Aws:
         """How late what was changed shows; at once with ``--local`` and at endpoints on this machine."""
         if self._delays is not None:
             return self._delays
-        if self.target.local:
+        if self.endpoint.local:
             return AT_ONCE
         changed = (self.client("sqs"), self.client("events"), self.client("scheduler"), self.client("lambda"))
         return delays_of(client.meta.endpoint_url for client in changed)
@@ -251,21 +251,21 @@ class Aws:
 
     def _made(self, service: str, read_timeout: float, attempts: int) -> Any:
         config = Config(read_timeout=read_timeout, max_pool_connections=CONNECTIONS)
-        if self.target.local:
+        if self.endpoint.local:
             # The embedded stack is on loopback, where no proxy of the environment's can reach it.
             config = config.merge(Config(proxies={}))
         if attempts:
             config = config.merge(Config(retries={"mode": "standard", "total_max_attempts": attempts}))
         if service == "sqs":
             config = config.merge(self._for_many_requests)
-        endpoint = self.target.endpoint_url
+        endpoint = self.endpoint.endpoint_url
         if endpoint is not None:
             check_endpoint(self._session, endpoint, given=endpoint)
         with configuring(service), naming_settings(self._session):
             client = self._session.create_client(service, endpoint_url=endpoint, config=config)
             if not _REGION.fullmatch(client.meta.region_name):
                 raise InvalidRegionError(region_name=client.meta.region_name)
-            if not self.target.local:
+            if not self.endpoint.local:
                 check_endpoint(self._session, client.meta.endpoint_url, given=endpoint)
                 check_way(self._session, client.meta.endpoint_url)
         check_answers(client)
@@ -274,7 +274,7 @@ class Aws:
         self._changes.watch(client)
         if service in {"sqs", "logs"}:
             make_fast(client)
-        self.answers.watch(client)
+        self.read_cache.watch(client)
         count_calls(client)
         return client
 
@@ -333,12 +333,12 @@ class _Services(Sequence[str]):
         return self._listed(self._type_name)[index]
 
 
-def _session(target: Target) -> Session:
+def _session(endpoint: AwsEndpoint) -> Session:
     check_profile_files()
     # botocore's own session: boto3's would load resources and S3 transfers, which nothing here uses.
-    session = _trimmed(_Session(profile=target.profile))
+    session = _trimmed(_Session(profile=endpoint.profile))
     # botocore reads $AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read $AWS_REGION, and first.
-    region = target.region or os.environ.get("AWS_REGION")
+    region = endpoint.region or os.environ.get("AWS_REGION")
     if region:
         session.set_config_variable("region", region)
     # For the clients that fetch credentials, too.
@@ -348,7 +348,7 @@ def _session(target: Target) -> Session:
     return session
 
 
-def _local_session(target: Target) -> Session:
+def _local_session(endpoint: AwsEndpoint) -> Session:
     """Build a session that reads nothing of the user's, neither profiles, credentials nor variables."""
     variables = {
         name: (None, None, default, convert)
@@ -357,8 +357,8 @@ def _local_session(target: Target) -> Session:
     nothing = (None, None, os.devnull, None)
     variables |= {"config_file": nothing, "credentials_file": nothing}
     session = _trimmed(_Session(session_vars=variables))
-    session.set_credentials(*target.key)
-    session.set_config_variable("region", target.region or LOCAL_REGION)
+    session.set_credentials(*endpoint.key)
+    session.set_config_variable("region", endpoint.region or LOCAL_REGION)
     session.set_default_client_config(_bounded(session))
     return session
 

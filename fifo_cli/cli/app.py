@@ -1,6 +1,7 @@
 """The program: its commands, and the one place where errors become messages and exit codes.
 
-What an exit code means is in docs/ops-box.md. A defect of this program exits 3 too: what was done until then is not known.
+docs/ops-box.md says what an exit code means. A defect of this program exits 3 too: what was done until then
+is not known.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typer import TyperException
 from fifo_cli.cli import completion, manual
 from fifo_cli.cli.config import raw_config
 from fifo_cli.cli.console import Console, announce
-from fifo_cli.cli.framework import Command, Commands, Run
+from fifo_cli.cli.framework import Command, Commands, ProgramRun
 from fifo_cli.cli.options import Options
 from fifo_cli.cli.signals import Signals
 from fifo_cli.errors import (
@@ -80,7 +81,7 @@ def main(
     if shell:
         return completion.answer(commands, shell, arguments)
     signals = signals or Signals(announce)
-    run = Run(signals, delays)
+    run = ProgramRun(signals, delays)
     try:
         with signals.handled():
             return run.end(_invoke(run, commands, arguments))
@@ -89,7 +90,7 @@ def main(
         return signals.exit_code
 
 
-def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
+def _invoke(run: ProgramRun, commands: Commands, arguments: list[str]) -> int:
     try:
         code = commands.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=run)
         if run.signals.received is None:
@@ -106,7 +107,7 @@ def _invoke(run: Run, commands: Commands, arguments: list[str]) -> int:
         return _report_error(run, _translated(error), cause=error)
 
 
-def _report_usage(run: Run, error: Any) -> int:
+def _report_usage(run: ProgramRun, error: Any) -> int:
     """Report a command line that typer could not parse."""
     context = getattr(error, "ctx", None)
     if context is None:
@@ -128,7 +129,7 @@ def _text(error: Any) -> str:
     return " ".join(str(error.format_message()).replace("Value error, ", "").split())
 
 
-def _report_error(run: Run, error: FifoError, *, cause: Exception) -> int:
+def _report_error(run: ProgramRun, error: FifoError, *, cause: Exception) -> int:
     """Report an error; after a signal, it is the signal that ended the command, with its exit code."""
     run.error = error.message
     text = (
@@ -192,7 +193,7 @@ def _translated(error: Exception) -> FifoError:
 
 
 def _report(
-    run: Run, message: str, *, hint: str = "", code: int = ExitCode.OK, cause: BaseException | None = None
+    run: ProgramRun, message: str, *, hint: str = "", code: int = ExitCode.OK, cause: BaseException | None = None
 ) -> int:
     """Write an error and its next step to stderr, with -vv the traceback below; return ``code``."""
     options = run.options

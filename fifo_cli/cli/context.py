@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from fifo_cli.aws.consistency import ConsistencyDelays
-    from fifo_cli.aws.session import Aws, Target
+    from fifo_cli.aws.session import Aws, AwsEndpoint
     from fifo_cli.aws.sqs import Queue
     from fifo_cli.cli.signals import Signals
     from fifo_cli.events import Listener
@@ -76,14 +76,14 @@ class Cli:
         """The AWS clients: ``--region`` before ``[pipeline] region`` before AWS's own resolution."""
         from fifo_cli.aws.session import Aws
 
-        return Aws(self._target(self.options.region or self.settings.pipeline.region), delays=self.delays)
+        return Aws(self._endpoint(self.options.region or self.settings.pipeline.region), delays=self.delays)
 
     @cached_property
     def account(self) -> Aws:
         """The AWS clients of a command that is about no pipeline of a fifo.toml."""
         from fifo_cli.aws.session import Aws
 
-        return Aws(self._target(self.options.region), delays=self.delays)
+        return Aws(self._endpoint(self.options.region), delays=self.delays)
 
     def queue(self, role: QueueRole) -> Queue:
         from fifo_cli.aws.sqs import Queue
@@ -198,17 +198,17 @@ class Cli:
         yield "account", place.account + (" (the embedded stack)" if self.options.local else "")
         yield "region", place.region
 
-    def _target(self, region: str | None) -> Target:
-        from fifo_cli.aws.session import LOCAL_REGION, Target
+    def _endpoint(self, region: str | None) -> AwsEndpoint:
+        from fifo_cli.aws.session import LOCAL_REGION, AwsEndpoint
 
         options = self.options
         if not options.local:
             remember_place(region, options.endpoint_url)
-            return Target(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
+            return AwsEndpoint(profile=options.profile, region=region, endpoint_url=options.endpoint_url)
         from fifo_cli.local.stack import endpoint_of, key_file_of, key_of
 
         endpoint = endpoint_of(self.folder)
         remember_place(region or LOCAL_REGION, endpoint, key_file_of(self.folder))
-        return Target(
+        return AwsEndpoint(
             region=region or LOCAL_REGION, endpoint_url=endpoint, local=True, key=key_of(self.folder)
         )

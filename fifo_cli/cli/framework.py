@@ -59,7 +59,7 @@ class Impact(StrEnum):
     """May delete or replace something: asks, has --dry-run."""
 
 
-class Run:
+class ProgramRun:
     """One run of the program, which click hands on as ``ctx.obj``: its signals, and the common options."""
 
     def __init__(self, signals: Signals, delays: ConsistencyDelays | None = None) -> None:
@@ -323,7 +323,7 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _run(body: Callable[..., ExitCode], run: Run, cli: Cli, own: dict[str, Any]) -> int:
+def _run(body: Callable[..., ExitCode], run: ProgramRun, cli: Cli, own: dict[str, Any]) -> int:
     run.begun = True
     try:
         code = body(cli, **own)

@@ -37,9 +37,9 @@ _CALL_SHARE_MIN: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a way works with; ``now`` has the seconds since 1970, and ``tokens`` outlive a generation of keys.
+    """What a scheme works with; ``now`` has the seconds since 1970.
 
-    ``insecure``: secrets may go over ``http://``.
+    ``tokens`` outlive a generation of keys. ``insecure``: secrets may go over ``http://``.
     """
 
     hide: Hide
@@ -48,7 +48,7 @@ class Tools:
     now: Callable[[], float]
 
 
-class Way:
+class AuthScheme:
     """One way to authenticate, with the texts of its table in fifo.toml; threads may share it."""
 
     # Whether a secret itself, or a token, goes to the API.
@@ -74,7 +74,7 @@ class Way:
         return None
 
 
-class Basic(Way):
+class Basic(AuthScheme):
     """A user name and a password (RFC 7617)."""
 
     sends_secret = True
@@ -85,7 +85,7 @@ class Basic(Way):
         request.headers["Authorization"] = f"Basic {pair}"
 
 
-class StandardWebhooks(Way):
+class StandardWebhooks(AuthScheme):
     """The signature of the Standard Webhooks specification, one for each secret."""
 
     def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
@@ -103,7 +103,7 @@ class StandardWebhooks(Way):
         request.headers["webhook-signature"] = " ".join(f"v1,{signature}" for signature in signatures)
 
 
-class Hmac(Way):
+class Hmac(AuthScheme):
     """An HMAC of the body, in a header as the API wants it."""
 
     def sign(self, request: httpx.Request) -> None:
@@ -115,7 +115,7 @@ class Hmac(Way):
         request.headers[texts["header"]] = filled(texts["format"], {**forms, "timestamp": timestamp})
 
 
-class OAuth2(Way):
+class OAuth2(AuthScheme):
     """The access token of client credentials (RFC 6750); the wait for it counts as the call's."""
 
     sends_secret = True
@@ -140,7 +140,7 @@ class OAuth2(Way):
         self._tools.tokens.refused(request.headers["Authorization"].removeprefix("Bearer "))
 
 
-class Mtls(Way):
+class Mtls(AuthScheme):
     """A client certificate in the TLS handshake."""
 
     def __init__(self, texts: Mapping[str, str], tools: Tools) -> None:
@@ -165,7 +165,7 @@ class Mtls(Way):
 
 
 # By the type in fifo.toml.
-_WAYS: Final[Mapping[str, type[Way]]] = {
+_SCHEMES: Final[Mapping[str, type[AuthScheme]]] = {
     "mtls": Mtls,
     "basic": Basic,
     "standard-webhooks": StandardWebhooks,
@@ -192,7 +192,7 @@ class ApiAuth:
         assert api.auth is not None
         self._api = api
         self._named = named
-        self._kind = _WAYS[api.auth["type"]]
+        self._kind = _SCHEMES[api.auth["type"]]
         self._texts = api.auth
         self._keys = keys
         self._transport = transport
@@ -203,7 +203,7 @@ class ApiAuth:
         self._lock = threading.Lock()
         self._generation = 0
         self._filled: Mapping[str, str] = {}
-        self._way: Way | None = None
+        self._scheme: AuthScheme | None = None
         self.clients: Clients | None = None
         """The clients for its calls, where these are not those of all calls."""
 
@@ -247,8 +247,8 @@ class ApiAuth:
 
     def refused(self, request: httpx.Request) -> None:
         """Take note that the API answered 401."""
-        if self._way is not None:
-            self._way.refused(request)
+        if self._scheme is not None:
+            self._scheme.refused(request)
 
     def fault_of(self, error: httpx.TransportError) -> ConfigurationError | None:
         """Return what an error of a call means, if it is the fault of what authenticates it."""
@@ -266,18 +266,18 @@ class ApiAuth:
         if self.clients is not None:
             self.clients.close()
 
-    def _current(self, keys: KeyValues) -> Way:
-        """Return the way with these keys, or with later ones that another thread has read."""
+    def _current(self, keys: KeyValues) -> AuthScheme:
+        """Return the scheme with these keys, or with later ones that another thread has read."""
         with self._lock:
-            if self._way is None or keys.generation > self._generation:
+            if self._scheme is None or keys.generation > self._generation:
                 filled_texts = self._fill(keys.values)
-                if self._way is None or filled_texts != self._filled:
-                    way = self._kind(filled_texts, self._tools)
+                if self._scheme is None or filled_texts != self._filled:
+                    scheme = self._kind(filled_texts, self._tools)
                     self.close()
-                    self.clients = Clients(self._transport, way.tls) if way.tls else None
-                    self._way, self._filled = way, filled_texts
+                    self.clients = Clients(self._transport, scheme.tls) if scheme.tls else None
+                    self._scheme, self._filled = scheme, filled_texts
                 self._generation = keys.generation
-            return self._way
+            return self._scheme
 
     def _send(self, request: httpx.Request, timeout: float) -> Answer:
         """Make a call of another service, on a connection of its own: there is one an hour."""

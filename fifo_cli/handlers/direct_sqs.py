@@ -27,7 +27,7 @@ _CREDENTIAL: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/([^/,
 _PORTS: Final = {"http": ":80", "https": ":443"}  # which HTTP leaves out
 
 
-class _Way(NamedTuple):
+class _Route(NamedTuple):
     """How botocore sent a request of its own; ``host`` is spelled as it is signed."""
 
     pool: Any
@@ -49,8 +49,8 @@ class DirectSqs:
         self._client = client
         self._credentials = credentials
         self._timeout: float = client.meta.config.read_timeout  # type: ignore[attr-defined]
-        self._noted: _Way | None = None
-        self._way: _Way | None = None
+        self._noted: _Route | None = None
+        self._route: _Route | None = None
         self._tried = threading.local()
         client.meta.events.register_first("before-send.sqs", self._first_result)
         client.meta.events.register_last("before-send.sqs", self._note)
@@ -80,21 +80,21 @@ class DirectSqs:
             return by_boto3(**request)
         finally:
             self._tried.result = None
-            self._way = self._noted  # botocore has set up the connections by now
+            self._route = self._noted  # botocore has set up the connections by now
 
     def _first_try(self, action: str, request: Mapping[str, Any]) -> Any:
         """Return an answer's document, or what botocore is to make of it; None if botocore has to send."""
-        way, credentials = self._way, self._credentials
-        if way is None or credentials is None:
+        route, credentials = self._route, self._credentials
+        if route is None or credentials is None:
             return None
         body = json.dumps(request).encode()
-        headers = {"Content-Type": _JSON, "User-Agent": way.agent, "X-Amz-Target": f"AmazonSQS.{action}"}
+        headers = {"Content-Type": _JSON, "User-Agent": route.agent, "X-Amz-Target": f"AmazonSQS.{action}"}
         frozen = credentials.get_frozen_credentials()
-        data = signed_request(headers, way.host, body, frozen, way.region, way.service)
-        connection = opened(way.pool) if data else None
+        data = signed_request(headers, route.host, body, frozen, route.region, route.service)
+        connection = opened(route.pool) if data else None
         if data is None or connection is None:
             return None
-        return exchange(way.pool, connection, way.url, data, self._timeout)
+        return exchange(route.pool, connection, route.url, data, self._timeout)
 
     def _first_result(self, **_: Any) -> Any:
         """Let botocore go on after the first try, if one was made: return its answer, or raise its error."""
@@ -107,12 +107,12 @@ class DirectSqs:
     def _note(self, request: Any, **_: Any) -> None:
         """Note the way of a request that botocore is about to send, if these calls can go it, too."""
         try:
-            self._noted = _way(self._client, request)
+            self._noted = _route_of(self._client, request)
         except (AttributeError, KeyError, TypeError):  # Lambda's botocore is of another version
             self._noted = None
 
 
-def _way(client: Any, request: Any) -> _Way | None:
+def _route_of(client: Any, request: Any) -> _Route | None:
     headers = {name.lower(): _text(value) for name, value in request.headers.items()}
     signed = _CREDENTIAL.match(headers["authorization"])
     url = urlsplit(request.url)
@@ -122,7 +122,7 @@ def _way(client: Any, request: Any) -> _Way | None:
     if signed is None or url.path != "/" or url.query or pool is None or not is_json:
         return None
     host = url.netloc.rpartition("@")[2].removesuffix(_PORTS[url.scheme])
-    return _Way(pool, request.url, host, signed[1], signed[2], headers["user-agent"])
+    return _Route(pool, request.url, host, signed[1], signed[2], headers["user-agent"])
 
 
 def _text(value: str | bytes) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 1
 # What calls around the API's may take.
 _MARGIN_SECONDS: Final = 5
-# What is received stays hidden for so much longer than one delivery needs, so that it is not extended at once.
+# What is received stays hidden for so much longer than a delivery needs: it is not extended at once.
 _SPARE_SECONDS: Final = 30
 
 

@@ -19,7 +19,7 @@ from fifo_cli.prove_api.api import (
     Request,
     Response,
     Store,
-    Temper,
+    AnswerRules,
     is_secret,
     sha256,
 )
@@ -32,15 +32,15 @@ class MemoryStore(Store):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._temper = Temper()
+        self._rules = AnswerRules()
         self._deliveries: list[tuple[int, RecordedDelivery]] = []
         self._last = 0
 
-    def temper(self) -> Temper:
-        return self._temper
+    def rules(self) -> AnswerRules:
+        return self._rules
 
-    def set_temper(self, temper: Temper) -> None:
-        self._temper = temper
+    def set_rules(self, rules: AnswerRules) -> None:
+        self._rules = rules
 
     def append(self, delivery: RecordedDelivery) -> None:
         with self._lock:

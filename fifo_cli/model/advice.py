@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.invocation import command_line
-from fifo_cli.model.by_hand import end_stop, stop_text
+from fifo_cli.model.external_triggers import end_stop, stop_text
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import (
     STATES,
@@ -62,7 +62,7 @@ _LEAVE: Final[Mapping[Flow, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Snapshot:
     """What is known of a pipeline at a moment.
 
     ``missing_keys`` are placeholders and what is wrong with each; ``parked`` says how many messages of the
@@ -88,25 +88,25 @@ class Evidence:
         return self.check or self.settings.check
 
 
-def advise(evidence: Evidence) -> tuple[Problem, ...]:
+def advise(snapshot: Snapshot) -> tuple[Problem, ...]:
     """Return all that is wrong, the worst first, and of what is equally bad the cause before its symptoms."""
-    settings, measured = evidence.settings, evidence.measured
+    settings, measured = snapshot.settings, snapshot.measured
     waits = measured.total("main") != 0
-    stuck = list(_stuck(evidence)) if waits else []
+    stuck = list(_stuck(snapshot)) if waits else []
     return _causes_first(
         [
-            *_key_problems(evidence.missing_keys, settings),
-            *_failed_runs(evidence),
-            *_failed_batches(evidence),
+            *_key_problems(snapshot.missing_keys, settings),
+            *_failed_runs(snapshot),
+            *_failed_batches(snapshot),
             *stuck,
-            *(_open_breaker(evidence) if waits else ()),
-            *(one for one in evidence.others if one.state != "warning"),
-            *evaluate(evidence, stuck=bool(stuck)),
+            *(_open_breaker(snapshot) if waits else ()),
+            *(one for one in snapshot.others if one.state != "warning"),
+            *evaluate(snapshot, stuck=bool(stuck)),
             # Of these is drift, which holds up nothing by itself.
-            *(one for one in evidence.others if one.state == "warning"),
-            *(_unpolled(evidence) if settings.worker.by_queue else _silence(evidence)),
-            *(_nothing_delivered(evidence, stuck_named=bool(stuck)) if waits else ()),
-            *(_dead_lettering(evidence.runs.most_received, measured, settings) if waits else ()),
+            *(one for one in snapshot.others if one.state == "warning"),
+            *(_unpolled(snapshot) if settings.worker.by_queue else _silence(snapshot)),
+            *(_nothing_delivered(snapshot, stuck_named=bool(stuck)) if waits else ()),
+            *(_dead_lettering(snapshot.runs.most_received, measured, settings) if waits else ()),
         ]
     )
 
@@ -116,38 +116,38 @@ def advise_on_stuck(
 ) -> tuple[Problem, ...]:
     """Return what groups that are stuck come to, with nothing else known but whether the worker runs."""
     measured = Measurements(worker="running" if running else "paused")
-    return tuple(_stuck(Evidence(settings, measured, now, runs=Runs(stuck=tuple(stuck)))))
+    return tuple(_stuck(Snapshot(settings, measured, now, runs=Runs(stuck=tuple(stuck)))))
 
 
-def _stuck(evidence: Evidence) -> Iterator[Problem]:
-    stuck = [one for one in evidence.runs.stuck if _is_problem(evidence, one.since or one.time)]
-    yield from stuck_problems(stuck, _around(evidence))
+def _stuck(snapshot: Snapshot) -> Iterator[Problem]:
+    stuck = [one for one in snapshot.runs.stuck if _is_problem(snapshot, one.since or one.time)]
+    yield from stuck_problems(stuck, _around(snapshot))
 
 
-def _open_breaker(evidence: Evidence) -> Iterator[Problem]:
-    found = evidence.runs.breaker
-    if found is not None and _is_problem(evidence, found.since):
-        yield breaker_problem(found, _around(evidence))
+def _open_breaker(snapshot: Snapshot) -> Iterator[Problem]:
+    found = snapshot.runs.breaker
+    if found is not None and _is_problem(snapshot, found.since):
+        yield breaker_problem(found, _around(snapshot))
 
 
-def _is_problem(evidence: Evidence, since: datetime) -> bool:
+def _is_problem(snapshot: Snapshot, since: datetime) -> bool:
     """Whether what began then is a problem by now."""
-    return not evidence.patient or evidence.now - since >= evidence.thresholds.age[0]
+    return not snapshot.patient or snapshot.now - since >= snapshot.thresholds.age[0]
 
 
-def _around(evidence: Evidence) -> Around:
-    settings, measured = evidence.settings, evidence.measured
+def _around(snapshot: Snapshot) -> Around:
+    settings, measured = snapshot.settings, snapshot.measured
     longest = untried = None
     if settings.worker.by_queue:
         longest = settings.worker.retry[1]
         # What a killed function had stays hidden for the first of these.
         untried = main_visibility_timeout(settings) + _PAUSES_UNTRIED * longest
     return Around(
-        evidence.now,
+        snapshot.now,
         running=measured.worker in ("running", None),
         busy=measured.maintenance is not None,
         apis=dict(zip(settings.api_names, settings.api, strict=True)),
-        age=evidence.thresholds.age,
+        age=snapshot.thresholds.age,
         longest=longest,
         untried=untried,
     )
@@ -172,22 +172,22 @@ def _causes_first(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return by_badness(found)
 
 
-def evaluate(evidence: Evidence, *, stuck: bool = False) -> tuple[Problem, ...]:
+def evaluate(snapshot: Snapshot, *, stuck: bool = False) -> tuple[Problem, ...]:
     """Return the problems of the numbers, the worst first: from a threshold on, as for the alarms.
 
     Maintenance that is going on comes first, as bad as the worst of them: it may have paused what is paused,
     and may be about to move what lies in a queue.
     """
-    measured = evidence.measured
+    measured = snapshot.measured
     problems = [
         *(
             Problem("critical", f"queue {name} does not exist", command_line("plan"))
             for name in measured.missing
         ),
-        *_stopped(evidence, stuck=stuck),
+        *_stopped(snapshot, stuck=stuck),
         *_partly_disabled(measured),
         *_badly_polled(measured),
-        *_numbers(evidence),
+        *_numbers(snapshot),
         *(Problem("unknown", f"{one.what} is not known: {one.reason}") for one in measured.unseen),
     ]
     upkeep = list(_maintenance(measured))
@@ -197,13 +197,13 @@ def evaluate(evidence: Evidence, *, stuck: bool = False) -> tuple[Problem, ...]:
     return by_badness([*upkeep, *problems])
 
 
-def _numbers(evidence: Evidence) -> Iterator[Problem]:
-    measured, check = evidence.measured, evidence.thresholds
+def _numbers(snapshot: Snapshot) -> Iterator[Problem]:
+    measured, check = snapshot.measured, snapshot.thresholds
     warning, critical = (int(one.total_seconds()) for one in check.age)
     if (number := measured.total("dlq")) and (state := _rated(number, check.dlq)):
-        yield _dlq(state, number, evidence.parked, busy=measured.maintenance is not None)
+        yield _dlq(state, number, snapshot.parked, busy=measured.maintenance is not None)
     if (number := measured.total("stream_failures")) and (state := _rated(number, check.dlq)):
-        queue = evidence.settings.names.stream_failures
+        queue = snapshot.settings.names.stream_failures
         text = f"{count_messages(number)} in {queue}: stream records that were given up"
         yield Problem(state, text, f"{command_line('replay --failed')}, within 24 h of the record")
     if (age := measured.age) and (state := _rated(age, (warning, critical))):
@@ -267,9 +267,9 @@ def _partly_disabled(measured: Measurements) -> Iterator[Problem]:
         )
 
 
-def _stopped(evidence: Evidence, *, stuck: bool) -> Iterator[Problem]:
+def _stopped(snapshot: Snapshot, *, stuck: bool) -> Iterator[Problem]:
     """Report what nothing starts: it is paused, stopped, or what started it is gone."""
-    measured, settings = evidence.measured, evidence.settings
+    measured, settings = snapshot.measured, snapshot.settings
     flows: tuple[tuple[FunctionRole, TriggerState | None, Flow], ...] = (
         ("worker", measured.worker, "messages"),
         ("enqueuer", measured.enqueuer, "records"),
@@ -335,48 +335,48 @@ def unknown(what: str, failure: FifoError) -> Problem:
     return Problem("unknown", f"{what} is not known: {failure.message}", failure.hint)
 
 
-def _failed_runs(evidence: Evidence) -> Iterator[Problem]:
-    failed = list(takewhile(lambda run: run.error is not None, evidence.runs.runs))
+def _failed_runs(snapshot: Snapshot) -> Iterator[Problem]:
+    failed = list(takewhile(lambda run: run.error is not None, snapshot.runs.runs))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration":
-        text = f"the worker's last {_turns(evidence, 1)} ended early"
-        yield _unusable(text, newest, "messages", evidence.settings)
+        text = f"the worker's last {_turns(snapshot, 1)} ended early"
+        yield _unusable(text, newest, "messages", snapshot.settings)
         return
     yield Problem(
         "critical" if len(failed) >= _SEVERAL else "warning",
-        f"the worker's last {_turns(evidence, len(failed))} failed: {_first_line(newest.error)}",
+        f"the worker's last {_turns(snapshot, len(failed))} failed: {_first_line(newest.error)}",
         command_line("logs worker"),
-        means=_hidden_by(newest, evidence) or _WAITS["messages"],
+        means=_hidden_by(newest, snapshot) or _WAITS["messages"],
         avoid=_LEAVE["messages"],
         cause_of="messages",
     )
 
 
-def _hidden_by(run: WorkerRun, evidence: Evidence) -> str | None:
+def _hidden_by(run: WorkerRun, snapshot: Snapshot) -> str | None:
     """Say what is in flight after a function did not live to log its counts: the queue hides its batch."""
-    main = evidence.measured.queues.get("main")
-    ends = run.time + main_visibility_timeout(evidence.settings)
-    if run.received is not None or main is None or not main.in_flight or ends <= evidence.now:
+    main = snapshot.measured.queues.get("main")
+    ends = run.time + main_visibility_timeout(snapshot.settings)
+    if run.received is not None or main is None or not main.in_flight or ends <= snapshot.now:
         return None
     hidden = f"{count_messages(main.in_flight)} in flight: what this function had received is hidden"
     return f"{hidden} until {ends.astimezone(UTC):%H:%M:%S} UTC at the latest; its order is kept"
 
 
-def _failed_batches(evidence: Evidence) -> Iterator[Problem]:
+def _failed_batches(snapshot: Snapshot) -> Iterator[Problem]:
     """Report the last invocations. A single failure stands when no line of a later try can be late."""
-    found = evidence.batches
+    found = snapshot.batches
     failed = list(takewhile(lambda batch: batch.error is not None, found.batches))
     if not failed:
         return
     newest = failed[0]
     if newest.owner == "configuration" and not found.moved:
-        yield _unusable("the enqueuer's last invocation failed", newest, "records", evidence.settings)
+        yield _unusable("the enqueuer's last invocation failed", newest, "records", snapshot.settings)
         return
     if found.moved and newest.raised:
         return
-    lasting = len(failed) >= _SEVERAL or evidence.now - newest.time >= evidence.late
+    lasting = len(failed) >= _SEVERAL or snapshot.now - newest.time >= snapshot.late
     which = "invocation" if len(failed) == 1 else f"{len(failed)} invocations"
     forgets = "; nothing was enqueued since, and the stream forgets a record after 24 h"
     yield Problem(
@@ -414,49 +414,49 @@ def _unusable(message: str, one: WorkerRun | Batch, flow: Flow, settings: Settin
     )
 
 
-def _silence(evidence: Evidence) -> Iterator[Problem]:
+def _silence(snapshot: Snapshot) -> Iterator[Problem]:
     """Report that the worker was due and did not run, though messages wait."""
-    runs, measured, now = evidence.runs.runs, evidence.measured, evidence.now
+    runs, measured, now = snapshot.runs.runs, snapshot.measured, snapshot.now
     if not _should_run(measured):
         return
-    last = runs[0].time if runs else _waiting_since(evidence)
+    last = runs[0].time if runs else _waiting_since(snapshot)
     if last is None:
         return
     if (resumed := measured.resumed_at) is not None:
         last = max(last, resumed)  # paused, it was not to run
-    due = reckon_next_runs(evidence.settings, last, now=last + timedelta(seconds=59), count=1).times
-    if due and due[0] + evidence.late < now:
+    due = reckon_next_runs(snapshot.settings, last, now=last + timedelta(seconds=59), count=1).times
+    if due and due[0] + snapshot.late < now:
         yield _silent(now - last, "" if runs else " since its messages came")
 
 
-def _unpolled(evidence: Evidence) -> Iterator[Problem]:
+def _unpolled(snapshot: Snapshot) -> Iterator[Problem]:
     """Report that no batch was handed to the worker, though messages wait that no function has paused.
 
     Of a group that is paused, what is behind the head counts as visible.
     """
-    runs, measured, now = evidence.runs, evidence.measured, evidence.now
+    runs, measured, now = snapshot.runs, snapshot.measured, snapshot.now
     if not _should_run(measured):
         return
-    since = _waiting_since(evidence, after=runs.by_itself)
+    since = _waiting_since(snapshot, after=runs.by_itself)
     pauses = [*(one.until for one in runs.paused), *(one.paused_until for one in runs.stuck)]
     times = list(filter(None, (runs.by_itself, measured.resumed_at, *pauses)))
-    if since is not None and (last := max([since, *times])) + evidence.late < now:
+    if since is not None and (last := max([since, *times])) + snapshot.late < now:
         yield _silent(now - last, "" if runs.by_itself else " since its messages came")
-    elif _lies_idle(evidence) and (last := max(times)) + evidence.late < now:
+    elif _lies_idle(snapshot) and (last := max(times)) + snapshot.late < now:
         text = f"the worker has not run for {rough(now - last)}, though messages are visible"
         yield replace(_silent(now - last, ""), state="warning", text=text)
 
 
-def _lies_idle(evidence: Evidence) -> bool:
+def _lies_idle(snapshot: Snapshot) -> bool:
     """Whether, with no age known, nothing is in flight and more visible than was enqueued since the last run.
 
     Some of that was there before the run, or came another way, such as by ``load``.
     """
-    main, last = evidence.measured.queues["main"], evidence.runs.by_itself
+    main, last = snapshot.measured.queues["main"], snapshot.runs.by_itself
     if last is None or main.oldest_age is not None:
         return False
-    new = sum(one.enqueued or 0 for one in evidence.batches.batches if one.time > last)
-    return main.visible == main.total and main.visible > new and evidence.runs.breaker is None
+    new = sum(one.enqueued or 0 for one in snapshot.batches.batches if one.time > last)
+    return main.visible == main.total and main.visible > new and snapshot.runs.breaker is None
 
 
 def _should_run(measured: Measurements) -> bool:
@@ -470,32 +470,32 @@ def _silent(since: timedelta, note: str) -> Problem:
     return Problem("critical", text, step, means=_WAITS["messages"], cause_of="messages")
 
 
-def _waiting_since(evidence: Evidence, *, after: datetime | None = None) -> datetime | None:
+def _waiting_since(snapshot: Snapshot, *, after: datetime | None = None) -> datetime | None:
     """Return since when something waits: by its age, or by what was enqueued ``after`` an instant."""
-    if evidence.measured.age:
-        return evidence.now - timedelta(seconds=evidence.measured.age)
-    sent = (batch.time for batch in evidence.batches.batches if batch.enqueued)
+    if snapshot.measured.age:
+        return snapshot.now - timedelta(seconds=snapshot.measured.age)
+    sent = (batch.time for batch in snapshot.batches.batches if batch.enqueued)
     return min((time for time in sent if after is None or time > after), default=None)
 
 
-def _turns(evidence: Evidence, number: int) -> str:
+def _turns(snapshot: Snapshot, number: int) -> str:
     """Write a number of runs, which are batches where the queue starts the worker; of one only the noun."""
-    one, several = ("batch", "batches") if evidence.settings.worker.by_queue else ("run", "runs")
+    one, several = ("batch", "batches") if snapshot.settings.worker.by_queue else ("run", "runs")
     return one if number == 1 else f"{number} {several}"
 
 
-def _nothing_delivered(evidence: Evidence, *, stuck_named: bool) -> Iterator[Problem]:
+def _nothing_delivered(snapshot: Snapshot, *, stuck_named: bool) -> Iterator[Problem]:
     """Report runs that delivered nothing; with the reason, where no group that is stuck is named yet."""
-    last = evidence.runs.runs[:_UNDELIVERED]
-    if evidence.settings.worker.max_rate is not None and not any(run.failed for run in last):
+    last = snapshot.runs.runs[:_UNDELIVERED]
+    if snapshot.settings.worker.max_rate is not None and not any(run.failed for run in last):
         return  # nothing was tried: the rate allows the next call only later
     if len(last) == _UNDELIVERED and all(
         run.error is None and run.received and not run.delivered and not run.parked for run in last
     ):
         step = f"{command_line('logs worker')}; if the API is down, wait: the messages keep their order"
-        text = f"the worker's last {_turns(evidence, len(last))} delivered nothing"
+        text = f"the worker's last {_turns(snapshot, len(last))} delivered nothing"
         found = Problem("warning", text, step, symptom_of="messages")
-        young = () if stuck_named else _stuck(replace(evidence, patient=False))
+        young = () if stuck_named else _stuck(replace(snapshot, patient=False))
         if why := next((one for one in young if one.cause_of), None):
             text = f"{text}: {why.text}"
             found = replace(found, text=text, next=why.next, means=why.means, avoid=why.avoid)

@@ -3,8 +3,8 @@
 Every request carries ``SECRET_HEADER``; one without the right secret is answered 403 and recorded nowhere.
 
 ===========================  ==========================================================================
-``POST /deliver``            what the worker calls, with an item as JSON; answered by the temper, recorded
-``PUT /temper``              how it answers from now on: a ``Temper``
+``POST /deliver``            what the worker calls, with an item as JSON; answered by the rules, recorded
+``PUT /temper``              how it answers from now on: ``AnswerRules``
 ``GET /received?after=N``    ``{"received": [...], "next": N}``: what came after number N, in order
 ``DELETE /received``         forgets what came
 ===========================  ==========================================================================
@@ -20,7 +20,7 @@ from fifo_cli.model.results import Fields
 
 SECRET_HEADER: Final = "x-prove-secret"
 DELIVER_PATH: Final = "/deliver"
-TEMPER_PATH: Final = "/temper"
+RULES_PATH: Final = "/temper"  # its name in the protocol, which receivers of others keep
 RECEIVED_PATH: Final = "/received"
 # Of random characters, more than anybody can guess.
 SECRET_LENGTH_MIN: Final = 24
@@ -43,7 +43,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Temper(Fields):
+class AnswerRules(Fields):
     """How the API answers. The first that applies: ``mode``, a wrong key (401), ``refuse`` (422), 200."""
 
     mode: Mode = Mode.OK

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from fifo_cli.model.advice import Evidence, advise
+from fifo_cli.model.advice import Snapshot, advise
 from fifo_cli.model.health import Measurements, Problem
 from fifo_cli.model.worker_log import Stuck, StuckGroups, WatchEvent, follow
 
@@ -21,12 +21,12 @@ RATE_SPAN: Final = timedelta(seconds=20)
 class Sample:
     """What was found at one moment; ``next_run`` and ``logs_unseen`` are None and "" if nothing was found.
 
-    ``evidence`` is what else is known, ``before`` are the heads that were stuck before the first event.
+    ``snapshot`` is what else is known, ``before`` are the heads that were stuck before the first event.
     """
 
     at: datetime
     measured: Measurements
-    evidence: Evidence | None = None
+    snapshot: Snapshot | None = None
     before: tuple[Stuck, ...] = ()
     events: tuple[WatchEvent, ...] = ()
     next_run: datetime | None = None
@@ -80,11 +80,11 @@ class WatchState:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong as of the last sample, the worst first."""
-        evidence = self.sample.evidence if self.sample else None
-        if evidence is None or self.sample is None:
+        snapshot = self.sample.snapshot if self.sample else None
+        if snapshot is None or self.sample is None:
             return ()
-        runs = replace(evidence.runs, stuck=self.stuck)
-        return advise(replace(evidence, measured=self.sample.measured, now=self.sample.at, runs=runs))
+        runs = replace(snapshot.runs, stuck=self.stuck)
+        return advise(replace(snapshot, measured=self.sample.measured, now=self.sample.at, runs=runs))
 
     def rate(self, what: Literal["entered", "left"]) -> float | None:
         """Return messages a second over the last points; None before there are two."""

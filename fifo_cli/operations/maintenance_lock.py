@@ -26,7 +26,7 @@ from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Listener, Warned, silent
 from fifo_cli.invocation import command_line
 from fifo_cli.model.times import iso, parse_instant
-from fifo_cli.model.unfinished import LOCK_LIFETIME
+from fifo_cli.model.unfinished_operations import LOCK_LIFETIME
 
 MAINTENANCE_TAG: Final = "fifo-cli:maintenance"
 # Set while an in-order redrive is unfinished; it has no expiry (queues/restore_order.py).

@@ -66,7 +66,7 @@ class RecordedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Temper:
+class AnswerRules:
     """How deliveries are answered. The first that applies: ``mode``, a wrong key, ``refuse``, 200."""
 
     mode: str = "ok"
@@ -89,9 +89,9 @@ class Temper:
 class Store(Protocol):
     """What the API remembers. Each method may be called side by side with any other."""
 
-    def temper(self) -> Temper: ...
+    def rules(self) -> AnswerRules: ...
 
-    def set_temper(self, temper: Temper) -> None: ...
+    def set_rules(self, rules: AnswerRules) -> None: ...
 
     def append(self, delivery: RecordedDelivery) -> None:
         """Give a delivery the next number: it is after all that were appended before this call."""
@@ -130,7 +130,7 @@ class ProveApi:
             case "GET", "/received":
                 return self._received(request.query)
             case "PUT", "/temper":
-                self.store.set_temper(temper_of(_parsed(request.body)))
+                self.store.set_rules(rules_of(_parsed(request.body)))
             case "DELETE", "/received":
                 self.store.forget()
             case _:
@@ -146,12 +146,12 @@ class ProveApi:
             raise BadRequestError("id, group and the header Idempotency-Key must be short strings")
         if not _is_number(number, 10**12) or not isinstance(number, int):
             raise BadRequestError("number must be a whole number")
-        temper = self.store.temper()
-        status = temper.status_for(item["id"], request.headers.get("authorization", ""))
+        rules = self.store.rules()
+        status = rules.status_for(item["id"], request.headers.get("authorization", ""))
         key = request.headers["idempotency-key"]
         self.store.append(RecordedDelivery(item["id"], item["group"], number, key, status, at))
-        headers = {"Retry-After": str(temper.retry_after)} if temper.mode == "429" else {}
-        return Response(status, {}, headers, temper.slow_seconds if temper.mode == "slow" else 0.0)
+        headers = {"Retry-After": str(rules.retry_after)} if rules.mode == "429" else {}
+        return Response(status, {}, headers, rules.slow_seconds if rules.mode == "slow" else 0.0)
 
     def _received(self, query: str) -> Response:
         after = parse_qs(query).get("after", ["0"])[-1]
@@ -172,8 +172,8 @@ def is_secret(text: str, expected_sha256: str) -> bool:
     return hmac.compare_digest(sha256(text), expected_sha256)
 
 
-def temper_of(document: Document) -> Temper:
-    """Read a temper; raises BadRequestError saying what is wrong with it."""
+def rules_of(document: Document) -> AnswerRules:
+    """Read answer rules; raises BadRequestError saying what is wrong with them."""
     if unknown := document.keys() - {"mode", "retry_after", "slow_seconds", "key", "refuse"}:
         raise BadRequestError(f"unknown: {', '.join(sorted(unknown))}")
     mode, key, refuse = document.get("mode", "ok"), document.get("key"), document.get("refuse") or []
@@ -190,7 +190,7 @@ def temper_of(document: Document) -> Temper:
         raise BadRequestError("refuse must be a list of strings")
     if len(refuse) > REFUSED_MAX:
         raise BadRequestError(f"refuse has more than {REFUSED_MAX} ids")
-    return Temper(mode, retry_after, float(slow), sha256(key) if key else "", tuple(refuse))
+    return AnswerRules(mode, retry_after, float(slow), sha256(key) if key else "", tuple(refuse))
 
 
 def _is_number(value: object, most: float) -> bool:

@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from .api import Document, ProveApi, RecordedDelivery, Request, Response, Temper
+from .api import Document, ProveApi, RecordedDelivery, Request, Response, AnswerRules
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CONFIG: Final = Config(
     connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 4}
 )
-_TEMPER: Final = {"kind": {"S": "temper"}, "n": {"N": "0"}}
+_RULES: Final = {"kind": {"S": "rules"}, "n": {"N": "0"}}
 _FORGOTTEN: Final = {"kind": {"S": "forgotten"}, "n": {"N": "0"}}
 _DELIVERY: Final = "delivery"
 # A query reads 1 MB, an answer of a function has 6 MB at most.
@@ -43,12 +43,12 @@ class TableStore:
         self._client = client
         self._table = table
 
-    def temper(self) -> Temper:
-        found = self._document(_TEMPER)
-        return Temper(**{**found, "refuse": tuple(found["refuse"])}) if found else Temper()
+    def rules(self) -> AnswerRules:
+        found = self._document(_RULES)
+        return AnswerRules(**{**found, "refuse": tuple(found["refuse"])}) if found else AnswerRules()
 
-    def set_temper(self, temper: Temper) -> None:
-        self._put(_TEMPER, asdict(temper))
+    def set_rules(self, rules: AnswerRules) -> None:
+        self._put(_RULES, asdict(rules))
 
     def append(self, delivery: RecordedDelivery) -> None:
         number, token = self._last() + 1, secrets.token_hex(16)

@@ -181,10 +181,10 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
     message = f"{measured.worker or 'not known'}"
     if sample.next_run is not None:
         about = "about " if sample.estimated else ""
-        zone = sample.evidence.settings.schedule.timezone if sample.evidence else None
+        zone = sample.snapshot.settings.schedule.timezone if sample.snapshot else None
         at = f"{sample.next_run.astimezone(zone_of(zone)):%H:%M %Z}"
         message += f", next run {about}{at} (in {rough(sample.next_run - now)})"
-    elif sample.evidence is not None and sample.evidence.settings.worker.by_queue:
+    elif sample.snapshot is not None and sample.snapshot.settings.worker.by_queue:
         message += ", started by the queue"
     yield [
         _label("worker"),
@@ -199,7 +199,7 @@ def _flow(dashboard: WatchState, now: datetime) -> Iterator[Line]:
 
 def _pauses(sample: Sample, now: datetime) -> Iterator[Line]:
     """Yield until when the API is not called, and groups are hidden, where the log shows that."""
-    runs = sample.evidence.runs if sample.evidence else None
+    runs = sample.snapshot.runs if sample.snapshot else None
     if runs is None or not sample.measured.total("main"):
         return
     if runs.breaker is not None:

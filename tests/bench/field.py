@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.model.names import QUEUE_ROLES, QueueRole
 from tests.bench.measure import Sample, run
 from tests.bench.relay import Relay
@@ -72,11 +72,11 @@ class Field:
 
     @cached_property
     def sqs(self) -> Any:
-        return Aws(Target(endpoint_url=self.service, local=True)).client("sqs")
+        return Aws(AwsEndpoint(endpoint_url=self.service, local=True)).client("sqs")
 
     def client(self, service: Literal["dynamodb", "dynamodbstreams", "logs"]) -> Any:
         """Return a client of another service than SQS."""
-        return Aws(Target(endpoint_url=self.others, local=True)).client(service)
+        return Aws(AwsEndpoint(endpoint_url=self.others, local=True)).client(service)
 
     @property
     def endpoint(self) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from fifo_cli.cli.app import app
 from fifo_cli.cli.console import announce
-from fifo_cli.cli.framework import Commands, Run
+from fifo_cli.cli.framework import Commands, ProgramRun
 from fifo_cli.cli.signals import Signals
 from fifo_cli.invocation import aws_command_line, command_line, quoted, remember, remember_place
 from fifo_cli.render.text import fold
@@ -38,7 +38,7 @@ A_COMMAND = re.compile(rf"`(?:fifo-cli )?(?:{COMMANDS})(?:`| [^`]*`)|fifo-cli (?
 
 def parsed(words: list[str]) -> Run:
     """Let the program's own command line read the words, as far as it does before a command runs."""
-    run = Run(Signals(announce))
+    run = ProgramRun(Signals(announce))
     context: Any = app.make_context("fifo-cli", list(words), obj=run)
     while isinstance(context.command, Commands):
         left = [*context._protected_args, *context.args]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.model.planning import Change, Plan
 from fifo_cli.model.settings import Project
 from fifo_cli.operations.deploy.plan import plan
@@ -32,7 +32,7 @@ class Emulator:
     forgets: frozenset[tuple[str, str]] = frozenset()
 
     def aws(self) -> Aws:
-        return Aws(Target(endpoint_url=self.endpoint, local=True))
+        return Aws(AwsEndpoint(endpoint_url=self.endpoint, local=True))
 
     def drift(self, aws: Aws, project: Project) -> set[tuple[str, str, str, str]]:
         """Return what a plan would change, by action, kind, name and path, but for what is forgotten here."""

@@ -1,4 +1,4 @@
-"""What the tests of ``prove`` work with: a run's stage behind a proxy, and an API that may lie.
+"""What the tests of ``prove`` work with: a run's context behind a proxy, and an API that may lie.
 
 The commands go through the proxy; the functions of the embedded stack call the stack itself.
 """
@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.events import silent
 from fifo_cli.invocation import PROGRAM
 from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
 from fifo_cli.model.prove_result import Check
 from fifo_cli.model.settings import CONFIG_FILE
-from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, ProveRun, make_stage
+from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, ProveRun, make_context
 from fifo_cli.operations.prove.pipeline import Child, Commands
 from fifo_cli.operations.prove.receiver import HttpReceiver
-from fifo_cli.operations.prove.remains import find
-from fifo_cli.operations.prove.stage import AT_ONCE, Stage, Waits
-from fifo_cli.prove_api.api import ProveApi, RecordedDelivery, Temper, sha256
+from fifo_cli.operations.prove.run_resources import find
+from fifo_cli.operations.prove.check_context import AT_ONCE, CheckContext, Waits
+from fifo_cli.prove_api.api import ProveApi, RecordedDelivery, AnswerRules, sha256
 from tests.cli_harness import Stack, clean_environment
 from tests.faults import forward_all
 from tests.integration.fork_server import forker
@@ -46,10 +46,10 @@ class LyingStore(MemoryStore):
 
     def tell_the_truth(self) -> None:
         self.record: Callable[[RecordedDelivery], list[RecordedDelivery]] = lambda delivery: [delivery]
-        self.answer_by: Callable[[Temper], Temper] = lambda temper: temper
+        self.answer_by: Callable[[AnswerRules], AnswerRules] = lambda rules: rules
 
-    def temper(self) -> Temper:
-        return self.answer_by(super().temper())
+    def rules(self) -> AnswerRules:
+        return self.answer_by(super().rules())
 
     def append(self, delivery: RecordedDelivery) -> None:
         for one in self.record(delivery):
@@ -78,19 +78,19 @@ class ForkedCommands(Commands):
 
 @dataclass
 class Bed:
-    """A run's stage, whose checks are run one by one."""
+    """A run's context, whose checks are run one by one."""
 
-    stage: Stage
+    context: CheckContext
     proxy: Proxy
     api: LyingReceiver
     clients: Aws  # of the stack itself, past the proxy
 
     def check(self, *names: str, alone: bool = True, waits: Waits = IMPATIENT) -> dict[str, Check]:
         """Run checks by name, without those that they need; after a failure the pipeline is put to rest."""
-        self.stage.waits = waits
+        self.context.waits = waits
         steps = [replace(step, needs=()) if alone else step for step in STEPS if step.name in names]
         assert len(steps) == len(names), names
-        checks = Checks([*_DEPLOYED, *steps] if alone else steps, self.stage, silent, lambda: False)
+        checks = Checks([*_DEPLOYED, *steps] if alone else steps, self.context, silent, lambda: False)
         checks.run_all()
         return {one.name: one for one in checks.verdicts() if one.name in names}
 
@@ -114,26 +114,26 @@ class Bed:
 
 
 # What tells the checks that the pipeline is deployed, so that they put it to rest after a failure.
-_DEPLOYED = (PlannedCheck("deploy", lambda stage: "by the test", ()),)
+_DEPLOYED = (PlannedCheck("deploy", lambda context: "by the test", ()),)
 
 
 @contextmanager
 def bed(folder: Path, stack: Stack) -> Iterator[Bed]:
-    """Make a stage with nothing deployed; whatever is, is removed at the end."""
+    """Make a context with nothing deployed; whatever is, is removed at the end."""
     api = LyingReceiver()
     with Proxy(stack.endpoint) as proxy, api:
         run = run_of(proxy.endpoint, folder, api.url)
-        stage = make_stage(run, datetime.now(UTC))
-        stage.commands = ForkedCommands(
-            stage.commands.folder, stage.commands.where, stage.commands.environment
+        context = make_context(run, datetime.now(UTC))
+        context.commands = ForkedCommands(
+            context.commands.folder, context.commands.where, context.commands.environment
         )
-        made = Bed(stage, proxy, api, stack.aws())
+        made = Bed(context, proxy, api, stack.aws())
         try:
             yield made
         finally:
             proxy.rule = forward_all
             if find(made.clients, run.name):
-                stage.commands.start("destroy", "--yes").end()
+                context.commands.start("destroy", "--yes").end()
 
 
 def run_of(endpoint: str, folder: Path, url: str | None, **more: object) -> ProveRun:
@@ -142,7 +142,7 @@ def run_of(endpoint: str, folder: Path, url: str | None, **more: object) -> Prov
     environment = clean_environment(KEYS)
     where = ["--endpoint-url", endpoint, "--region", REGION]
     return ProveRun(
-        Aws(Target(endpoint_url=endpoint, region=REGION, local=True)),
+        Aws(AwsEndpoint(endpoint_url=endpoint, region=REGION, local=True)),
         AT_ONCE,
         where,
         environment,

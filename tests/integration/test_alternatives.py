@@ -100,11 +100,11 @@ def test_a_loop_that_keeps_the_deduplication_id_loses_the_message(clients: Aws, 
 def test_two_messages_of_a_group_in_one_batch_can_change_places(
     clients: Aws, make_queue: Queues, proxy: Proxy
 ) -> None:
-    from fifo_cli.aws.session import Target
+    from fifo_cli.aws.session import AwsEndpoint
 
     url = make_queue()
     proxy.rule = on("SendMessageBatch", do=RefuseEntries(position(0)), nth=1)
-    sqs = Aws(Target(endpoint_url=proxy.endpoint, local=True)).client("sqs")
+    sqs = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True)).client("sqs")
 
     def entry(name: str) -> Any:
         return {"Id": name, "MessageBody": name, "MessageGroupId": "g", "MessageDeduplicationId": name}

@@ -61,7 +61,7 @@ def test_on_this_machine_nothing_is_waited_for_that_aws_shows_late(deployed, cli
         time.sleep(seconds)
 
     assert clients.delays == AT_ONCE
-    assert pause(clients, loaded.settings, wait=True, sleep=sleep).at_rest
+    assert pause(clients, loaded.settings, wait=True, sleep=sleep).idle
     config = deployed.config.read_text()
     deployed.config.write_text(f'{config}\n[tags]\nteam = "payments"\n')
     deploy(clients, load(deployed.config), sleep=sleep)

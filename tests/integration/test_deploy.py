@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.events import Event, Warned
 from fifo_cli.model import settings as model
@@ -359,7 +359,7 @@ def mutates(request: Request) -> bool:
 
 
 def through(proxy: Proxy) -> Aws:
-    return Aws(Target(endpoint_url=proxy.endpoint, local=True))
+    return Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
 
 
 def test_a_lost_answer_to_every_single_change_does_no_harm(project: Make, proxy: Proxy, clients: Aws) -> None:

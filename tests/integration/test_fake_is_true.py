@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from tests.cli_harness import new_name
 from tests.fakes import Clock, FakeSqs
 from tests.integration.lean_sqs import lean_sqs
@@ -61,7 +61,7 @@ class Subject:
 @pytest.fixture(scope="module")
 def lean() -> Iterator[Aws]:
     with lean_sqs() as endpoint:
-        yield Aws(Target(endpoint_url=endpoint, local=True))
+        yield Aws(AwsEndpoint(endpoint_url=endpoint, local=True))
 
 
 @pytest.fixture(params=["fake", "lean", "real"])

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.local import process, stack
 from fifo_cli.local.process import Files
 from tests.cli_harness import Project, new_name, wait_until
@@ -50,7 +50,7 @@ def recorded(files: Files) -> dict[str, object]:
 
 
 def client(folder: Path) -> Aws:
-    return Aws(Target(endpoint_url=stack.endpoint_of(folder), local=True, key=stack.key_of(folder)))
+    return Aws(AwsEndpoint(endpoint_url=stack.endpoint_of(folder), local=True, key=stack.key_of(folder)))
 
 
 def queues(folder: Path) -> list[str]:

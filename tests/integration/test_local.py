@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import StackError, UsageError
 from fifo_cli.events import Event, Finished, Started, Warned
 from fifo_cli.local import process, stack
@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def _aws(status: StackStatus) -> Aws:
     assert status.credentials is not None
     key = Files(Path(status.credentials).parent.parent).key()
-    return Aws(Target(endpoint_url=status.endpoint, local=True, key=(key.id, key.secret)))
+    return Aws(AwsEndpoint(endpoint_url=status.endpoint, local=True, key=(key.id, key.secret)))
 
 
 def _processes(folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import QueueTags
 from fifo_cli.errors import BusyError, FifoError
 from fifo_cli.events import Event
@@ -272,7 +272,7 @@ def test_answers_later_than_the_client_waits_lose_nothing(one: Queues) -> None:
     one.proxy.edit = hidden(2)
     # One request in nine takes effect when its answer is no longer waited for, and was asked for again.
     one.proxy.rule = lambda request: Delay(2.0) if request.number % 9 == 0 else forward_all(request)
-    aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
+    aws = ImpatientAws(AwsEndpoint(endpoint_url=one.proxy.endpoint, local=True))
     result = Redrive(aws, one.names, RedriveOptions()).perform()
     one.proxy.rule = forward_all
     if result.remaining:
@@ -764,7 +764,7 @@ class Lean:
 
     @property
     def sqs(self) -> Any:
-        return Aws(Target(endpoint_url=self.endpoint, local=True)).client("sqs")
+        return Aws(AwsEndpoint(endpoint_url=self.endpoint, local=True)).client("sqs")
 
     def start(self, *args: str) -> Running:
         return self.fork_server.start(self.folder, [*args, "--endpoint-url", self.endpoint], ENV)
@@ -819,7 +819,7 @@ def test_a_task_whose_start_got_no_answer_is_followed_and_started_once(lean: Lea
     lean.fill(60, 6)
     heard: list[Event] = []
     with Proxy(lean.endpoint, on("StartMessageMoveTask", do=DropAnswer())) as proxy:
-        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        aws = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
         options = RedriveOptions(engine=Engine.NATIVE)
         result = Redrive(aws, Names("big"), options, heard.append).perform()
     assert (result.moved, result.exit_code) == (60, 0)
@@ -853,7 +853,7 @@ def test_who_lost_the_lock_at_the_last_moment_starts_no_task(
 
     monkeypatch.setattr(QueueTags, "write", write_and_lose)
     redrive = Redrive(
-        Aws(Target(endpoint_url=lean.endpoint, local=True)),
+        Aws(AwsEndpoint(endpoint_url=lean.endpoint, local=True)),
         Names("big"),
         RedriveOptions(engine=Engine.NATIVE),
     )
@@ -901,7 +901,7 @@ def test_records_that_the_enqueuer_parked_are_not_for_the_native_engine(lean: Le
     assert (done.code, done.out) == (2, "")
     assert "big-dlq.fifo holds records that the enqueuer parked (1 seen)" in done.err
     assert "StartMessageMoveTask" not in lean.audit()["Calls"]
-    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=lean.endpoint, local=True))
     result = Redrive(aws, Names("big"), RedriveOptions()).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 5, 1)
 
@@ -919,13 +919,13 @@ def test_a_dlq_of_which_not_all_can_be_seen_is_not_for_the_native_engine(
     assert many.code == 2
     assert "StartMessageMoveTask" not in lean.audit()["Calls"]
     result = Redrive(
-        Aws(Target(endpoint_url=lean.endpoint, local=True)), Names("big"), RedriveOptions()
+        Aws(AwsEndpoint(endpoint_url=lean.endpoint, local=True)), Names("big"), RedriveOptions()
     ).perform()
     assert (result.engine, result.moved, result.failed) == ("client", 24, 0)
 
 
 def test_auto_is_our_own_engine_and_asks_nothing_about_move_tasks(lean: Lean) -> None:
-    aws = Aws(Target(endpoint_url=lean.endpoint, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=lean.endpoint, local=True))
     for options, engine in [
         (RedriveOptions(), Engine.CLIENT),
         (RedriveOptions(group="g7"), Engine.CLIENT),
@@ -940,7 +940,7 @@ def test_auto_is_our_own_engine_and_asks_nothing_about_move_tasks(lean: Lean) ->
 def test_where_sqs_has_no_move_tasks_only_the_native_engine_is_refused(lean: Lean, call: str) -> None:
     lean.fill(5, 1)
     with Proxy(lean.endpoint, on(call, do=AnswerWithError("InvalidAction"))) as proxy:
-        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        aws = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
         with pytest.raises(FifoError, match="no message move tasks; nothing was moved"):
             Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE)).perform()
         result = Redrive(aws, Names("big"), RedriveOptions()).perform(force=True)
@@ -950,7 +950,7 @@ def test_where_sqs_has_no_move_tasks_only_the_native_engine_is_refused(lean: Lea
 def test_who_may_not_look_at_move_tasks_is_refused_the_native_engine(lean: Lean) -> None:
     denied = on("ListMessageMoveTasks", do=AnswerWithError("AccessDenied", "not you", status=403))
     with Proxy(lean.endpoint, denied) as proxy:
-        aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+        aws = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
         with pytest.raises(FifoError, match="permission denied"):
             Redrive(aws, Names("big"), RedriveOptions(engine=Engine.NATIVE))._engine()
 

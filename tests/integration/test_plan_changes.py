@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.function_code import deployed_files
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import FifoError
 from fifo_cli.events import Event, Noted
 from fifo_cli.model.settings import load
@@ -113,7 +113,7 @@ def test_code_that_cannot_be_read_is_reported_and_its_hash_serves(
     proxy.rule = lambda request: broken if "/lambda-code/" in request.path else faults.Pass()
     heard: list[Event] = []
     made = plan(
-        Aws(Target(endpoint_url=proxy.endpoint, local=True)), load(deployed.config), listener=heard.append
+        Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True)), load(deployed.config), listener=heard.append
     )
     assert {one.path for change in made.changes for one in change.diff} == {"code_sha256"}
     notes = [one.text for one in heard if isinstance(one, Noted) and "is not shown" in one.text]
@@ -129,7 +129,7 @@ def test_an_address_at_aws_is_not_called_by_a_run_against_an_emulator(
     written(made)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    aws = Aws(Target(endpoint_url=moto.endpoint, region="us-east-1"))
+    aws = Aws(AwsEndpoint(endpoint_url=moto.endpoint, region="us-east-1"))
     deploy(aws, load(made.config))
     written(made, where="status == 'Paid'")
     heard: list[Event] = []

@@ -17,7 +17,7 @@ from fifo_cli.local.process import FOLDER
 from fifo_cli.model.names import PIPELINE_TAG, Place
 from fifo_cli.model.operator_policies import prover_policies
 from fifo_cli.operations.prove.pipeline import layouts
-from fifo_cli.operations.prove.remains import find
+from fifo_cli.operations.prove.run_resources import find
 from tests.cli_harness import Stack, clean_environment, wait_until
 from tests.contract.json_shapes import shape_problems
 from tests.faults import Action, Drop, Kill, Pass

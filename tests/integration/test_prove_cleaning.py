@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws import account_resources
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.events import Event
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.operations.prove.cleaning import Cleaner
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
-from fifo_cli.operations.prove.life import earlier
-from fifo_cli.operations.prove.remains import OWNER_TAG, find, new_name
+from fifo_cli.operations.prove.prove import earlier
+from fifo_cli.operations.prove.run_resources import OWNER_TAG, find, new_name
 from tests.cli_harness import Stack
 from tests.faults import Action, AnswerWithError, Pass, forward_all, on
 from tests.integration.prove_bed import KEYS, REGION, SECRET, LyingReceiver
@@ -137,7 +137,7 @@ def clean(folder: Path, *words: str) -> tuple[int, dict[str, Any], str]:
 
 
 def cleaner(proxy: Proxy, heard: list[Event], **environment: str) -> Cleaner:
-    aws = Aws(Target(endpoint_url=proxy.endpoint, region=REGION, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, region=REGION, local=True))
     where = ["--endpoint-url", proxy.endpoint, "--region", REGION]
     return Cleaner(aws, where, {**KEYS, **environment}, heard.append, 0, time.sleep)
 

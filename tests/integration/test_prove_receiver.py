@@ -14,17 +14,17 @@ import httpx
 import pytest
 
 from fifo_cli.aws.resources.function_url import ForbiddenUrlError
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.events import Event, Started, silent
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
-from fifo_cli.model.receiver_protocol import Mode, Temper
+from fifo_cli.model.receiver_protocol import Mode, AnswerRules
 from fifo_cli.operations.prove.cleaning import Cleaner
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
-from fifo_cli.operations.prove.life import make_stage
+from fifo_cli.operations.prove.prove import make_context
 from fifo_cli.operations.prove.receiver import HttpReceiver
-from fifo_cli.operations.prove.remains import OWNER_TAG
-from fifo_cli.operations.prove.remains import new_name as run_name
+from fifo_cli.operations.prove.run_resources import OWNER_TAG
+from fifo_cli.operations.prove.run_resources import new_name as run_name
 from tests.cli_harness import Stack, new_name
 from tests.faults import AnswerWithError, DropAnswer, Pass, forward_all, on
 from tests.integration.prove_bed import run_of
@@ -84,15 +84,15 @@ def test_deliveries_side_by_side_are_recorded_in_order_by_each_temper(made: Depl
         assert [one.number for one in found if one.group == group] == list(range(6))
     receiver.forget()
     answers: list[tuple[int, str | None]] = []
-    for temper in (
-        Temper(mode=Mode.UNAVAILABLE),
-        Temper(mode=Mode.THROTTLED, retry_after=7),
-        Temper(mode=Mode.SLOW, slow_seconds=0.2),
-        Temper(key="the-new-key"),
-        Temper(refuse=("e-1",)),
-        Temper(),
+    for rules in (
+        AnswerRules(mode=Mode.UNAVAILABLE),
+        AnswerRules(mode=Mode.THROTTLED, retry_after=7),
+        AnswerRules(mode=Mode.SLOW, slow_seconds=0.2),
+        AnswerRules(key="the-new-key"),
+        AnswerRules(refuse=("e-1",)),
+        AnswerRules(),
     ):
-        receiver.set_temper(temper)
+        receiver.set_rules(rules)
         answer = deliver(receiver, "e-1", Authorization="Bearer the-old-key")
         answers.append((answer.status_code, answer.headers.get("Retry-After")))
     assert answers == [(503, None), (429, "7"), (200, None), (401, None), (422, None), (200, None)]
@@ -187,7 +187,7 @@ def test_it_makes_no_calls_but_those_that_a_prover_may_make(made: DeployedReceiv
 
 
 def behind(proxy: Proxy) -> Aws:
-    return Aws(Target(endpoint_url=proxy.endpoint, local=True))
+    return Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
 
 
 @pytest.mark.parametrize("step", ["url", "policy"])
@@ -272,10 +272,10 @@ def test_what_was_begun_when_a_signal_came_is_in_the_report(stack: Stack, tmp_pa
             raise KeyboardInterrupt
 
     run = run_of(stack.endpoint, tmp_path, None, listener=listen, interrupted=lambda: True)
-    stage = make_stage(run, datetime.now(UTC))
+    context = make_context(run, datetime.now(UTC))
     try:
         with pytest.raises(KeyboardInterrupt):
-            _ = stage.receiver
-        assert stage.created[0] == Resource("table", f"{run.name}-receiver")
+            _ = context.receiver
+        assert context.created[0] == Resource("table", f"{run.name}-receiver")
     finally:
         assert DeployedReceiver(run.aws, run.name).remove() == {}

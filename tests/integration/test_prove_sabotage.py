@@ -15,7 +15,7 @@ from fifo_cli.local.receiver import Receiver, Reply
 from fifo_cli.model.prove_result import CheckVerdict
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
-from fifo_cli.operations.prove.life import STEPS, put_to_rest
+from fifo_cli.operations.prove.prove import STEPS, put_to_rest
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.prove_api.api import RecordedDelivery
 from tests.cli_harness import Stack
@@ -101,11 +101,11 @@ def reorders(bed: Bed) -> None:
 
 
 def is_never_down(bed: Bed) -> None:
-    bed.api.store.answer_by = lambda temper: replace(temper, mode="ok")
+    bed.api.store.answer_by = lambda rules: replace(rules, mode="ok")
 
 
 def takes_any_key(bed: Bed) -> None:
-    bed.api.store.answer_by = lambda temper: replace(temper, key_sha256="")
+    bed.api.store.answer_by = lambda rules: replace(rules, key_sha256="")
 
 
 # AWS's faults.
@@ -119,7 +119,7 @@ def refused(action: str) -> Callable[[Bed], None]:
 
 
 def changes_a_queue_by_itself(bed: Bed) -> None:
-    url = bed.queue_url(bed.stage.names.main)
+    url = bed.queue_url(bed.context.names.main)
     sqs = bed.clients.client("sqs")
     bed.proxy.rule = Once(
         "GetQueueAttributes",
@@ -129,14 +129,14 @@ def changes_a_queue_by_itself(bed: Bed) -> None:
 
 def does_not_feed_the_enqueuer(bed: Bed) -> None:
     client = bed.clients.client("lambda")
-    for one in client.list_event_source_mappings(FunctionName=bed.stage.names.function("enqueuer") + ":live")[
+    for one in client.list_event_source_mappings(FunctionName=bed.context.names.function("enqueuer") + ":live")[
         "EventSourceMappings"
     ]:
         client.update_event_source_mapping(UUID=one["UUID"], Enabled=False)
 
 
 def loses_a_message_that_is_looked_at(bed: Bed) -> None:
-    url = bed.queue_url(bed.stage.names.main)
+    url = bed.queue_url(bed.context.names.main)
     bed.proxy.rule = Once(
         "ReceiveMessage", lambda: bed.clients.client("sqs").purge_queue(QueueUrl=url), nth=2
     )
@@ -155,7 +155,7 @@ def changes_bodies(bed: Bed) -> None:
 
 def locks_nothing(bed: Bed) -> None:
     """Take every tag off again as soon as it was read by its writer."""
-    url = bed.queue_url(bed.stage.names.main)
+    url = bed.queue_url(bed.context.names.main)
     sqs = bed.clients.client("sqs")
 
     def rule(request: Request) -> Action:
@@ -169,7 +169,7 @@ def locks_nothing(bed: Bed) -> None:
 
 def forgets_hold(bed: Bed) -> None:
     """Empty hold whenever a redrive --in-order reads a queue."""
-    main, hold = (bed.queue_url(name) for name in (bed.stage.names.main, bed.stage.names.hold))
+    main, hold = (bed.queue_url(name) for name in (bed.context.names.main, bed.context.names.hold))
     sqs = bed.clients.client("sqs")
 
     def rule(request: Request) -> Action:
@@ -209,7 +209,7 @@ def enables_what_is_disabled(bed: Bed) -> None:
 
 def logs_nothing(bed: Bed) -> None:
     """Take the worker's log away before each look at it."""
-    logs, group = bed.clients.client("logs"), bed.stage.names.log_group("worker")
+    logs, group = bed.clients.client("logs"), bed.context.names.log_group("worker")
 
     def empty() -> None:
         for one in logs.describe_log_streams(logGroupName=group)["logStreams"]:
@@ -266,7 +266,7 @@ def answers_of_another_function(bed: Bed) -> None:
 
 def shows_a_run(bed: Bed) -> None:
     """Give the stack the metric of a run, as Lambda does; the embedded stack's functions have none."""
-    worker = bed.stage.names.function("worker")
+    worker = bed.context.names.function("worker")
     bed.clients.client("cloudwatch").put_metric_data(
         Namespace="AWS/Lambda",
         MetricData=[
@@ -281,7 +281,7 @@ def shows_a_run(bed: Bed) -> None:
 
 def keeps_a_queue(bed: Bed) -> None:
     """Make a queue again as soon as it is deleted."""
-    sqs, name = bed.clients.client("sqs"), bed.stage.names.hold
+    sqs, name = bed.clients.client("sqs"), bed.context.names.hold
 
     def rule(request: Request) -> Action:
         if request.action == "ListQueues":
@@ -345,8 +345,8 @@ def test_a_fault_makes_that_check_fail(shared: Bed, name: str, arm: Callable[[Be
         waits = replace(IMPATIENT, idle=0.1 if name == "idle hours" else 0)
         arm(shared)
         found = shared.check(name, waits=waits)
-    put_to_rest(shared.stage)
-    shared.stage.batches.clear()
+    put_to_rest(shared.context)
+    shared.context.batches.clear()
     assert found[name].verdict is CheckVerdict.FAILED, found[name]
 
 
@@ -390,15 +390,15 @@ def test_where_policies_are_not_simulated_as_iam_does_nothing_is_proven_of_them(
 
 def test_an_api_that_answers_everybody_makes_that_check_fail(fresh: Bed) -> None:
     with Receiver(answer=lambda received: Reply(200, b'{"received": [], "next": 0}')) as everybody:
-        fresh.stage.open_receiver = lambda: HttpReceiver(everybody.url, SECRET)
+        fresh.context.open_receiver = lambda: HttpReceiver(everybody.url, SECRET)
         found = fresh.check("the API")
     assert found["the API"].verdict is CheckVerdict.FAILED
     assert "without the secret" in found["the API"].detail
 
 
 def test_an_api_that_stays_makes_the_last_check_fail(fresh: Bed) -> None:
-    api = DeployedReceiver(fresh.clients, fresh.stage.name)
-    api.deploy(fresh.stage.layout.tags)
+    api = DeployedReceiver(fresh.clients, fresh.context.name)
+    api.deploy(fresh.context.layout.tags)
     with fresh.truth():
         fresh.proxy.rule = lambda request: (
             DENIED if request.method == "DELETE" and "/functions/" in request.path else Pass()
@@ -406,7 +406,7 @@ def test_an_api_that_stays_makes_the_last_check_fail(fresh: Bed) -> None:
         found = fresh.check("nothing left")["nothing left"]
     assert (found.verdict, f"function {api.name}" in found.detail) == (CheckVerdict.FAILED, True), found
     fresh.must_pass("nothing left")
-    assert {one.type for one in fresh.stage.removed} == {"function", "log-group", "role", "table"}
+    assert {one.type for one in fresh.context.removed} == {"function", "log-group", "role", "table"}
     assert api.found() == []
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.local.ports import HOST
 from tests.cli_harness import clean_environment, new_name, wait_until
 from tests.faults import (
@@ -51,13 +51,13 @@ print("survived")
 @pytest.fixture
 def through(proxy: Proxy) -> Aws:
     """Clients that talk to the stack through the proxy."""
-    return Aws(Target(endpoint_url=proxy.endpoint, local=True))
+    return Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
 
 
 @pytest.fixture
 def once(proxy: Proxy) -> Any:
     """An SQS client through the proxy that never repeats a call."""
-    aws = Aws(Target(endpoint_url=proxy.endpoint, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True))
     return aws._session.create_client(
         "sqs", endpoint_url=proxy.endpoint, config=_config(retries={"total_max_attempts": 1})
     )

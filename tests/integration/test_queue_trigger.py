@@ -131,7 +131,7 @@ def test_paused_nothing_is_delivered_and_resumed_all_is(pipeline: Pipeline) -> N
     puts = Puts(pipeline)
     puts.put(5, groups=5)
     puts.wait()
-    assert pause(pipeline.aws, settings, "worker", wait=True).at_rest
+    assert pause(pipeline.aws, settings, "worker", wait=True).idle
     puts.put(20, groups=5)
     time.sleep(3)
     assert len(pipeline.api.accepted) == 5

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
@@ -208,7 +208,7 @@ def test_answers_later_than_the_client_waits_lose_nothing(one):
         streamed(one, "dlq" if n % 3 == 0 else "main", n, f"g{n % 5}")
     one.proxy.edit = hidden(3)
     one.proxy.rule = weather(11, slow=1.5)
-    aws = ImpatientAws(Target(endpoint_url=one.proxy.endpoint, local=True))
+    aws = ImpatientAws(AwsEndpoint(endpoint_url=one.proxy.endpoint, local=True))
     restore = RestoreOrder(aws, one.names, NothingToPause())
     with contextlib.suppress(UnfinishedError):
         restore.perform()

@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import StackError
 from fifo_cli.local import process, stack
 from fifo_cli.local.process import Files
@@ -44,7 +44,7 @@ class Own:
         self.key = stack.key_of(folder)
 
     def queues(self) -> list[str]:
-        aws = Aws(Target(endpoint_url=self.endpoint, local=True, key=self.key))
+        aws = Aws(AwsEndpoint(endpoint_url=self.endpoint, local=True, key=self.key))
         found = aws.client("sqs").list_queues().get("QueueUrls", [])
         return [url.rpartition("/")[2] for url in found]
 

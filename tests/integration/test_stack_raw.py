@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.local import stack as embedded
 
 FUNCTIONS = "/2015-03-31/functions"
@@ -25,7 +25,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     folder: Path = tmp_path_factory.mktemp("own")
     try:
         endpoint = embedded.up(folder, port=0).endpoint
-        yield Aws(Target(endpoint_url=endpoint, local=True, key=embedded.key_of(folder)))
+        yield Aws(AwsEndpoint(endpoint_url=endpoint, local=True, key=embedded.key_of(folder)))
     finally:
         embedded.down(folder)
 

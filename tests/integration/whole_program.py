@@ -16,7 +16,7 @@ import fifo_cli.local.stack
 import fifo_cli.operations
 import fifo_cli.render
 import tests.built_once  # noqa: F401
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.model.settings import load
 from fifo_cli.operations.deploy.builtin_libraries import bundled_files
 from tests.services import SERVICES
@@ -25,7 +25,7 @@ for _package in (fifo_cli.operations, fifo_cli.render, fifo_cli.cli.commands):
     for _found in pkgutil.walk_packages(_package.__path__, _package.__name__ + "."):
         import_module(_found.name)
 import_module("fifo_cli.cli.screen")
-_aws: Any = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
+_aws: Any = Aws(AwsEndpoint(local=True, endpoint_url="http://127.0.0.1:9"))
 for _service in SERVICES:
     if _service != "ec2":  # the largest model of all, which only a destroy of functions in a VPC reads
         _aws.client(_service)

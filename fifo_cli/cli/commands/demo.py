@@ -61,10 +61,10 @@ def demo(
     if cli.options.output is not Output.TABLE:
         raise UsageError("demo shows a story and has no JSON", hint="leave -o out")
     chosen = _items(items, group)
-    teller = _Teller(cli.console)
+    listener = _StoryText(cli.console)
     # A second Ctrl-C may come before the first one has got to the cleaning up.
     cli.signals.first_only()
-    return _conclude(teller, run_story(chosen, teller, before_cleanup=cli.signals.ignore))
+    return _conclude(listener, run_story(chosen, listener, before_cleanup=cli.signals.ignore))
 
 
 def _items(path: Path | None, group: str | None) -> DemoItems:
@@ -76,19 +76,19 @@ def _items(path: Path | None, group: str | None) -> DemoItems:
     return items_of_file(read_file(path, hint="give a file of JSON lines"), group)
 
 
-def _conclude(teller: _Teller, verdict: Verdict) -> ExitCode:
+def _conclude(listener: _StoryText, verdict: Verdict) -> ExitCode:
     for problem in verdict.problems[:_PROBLEMS_SHOWN]:
-        teller.say(f"WRONG  {problem}")
+        listener.say(f"WRONG  {problem}")
     if verdict.problems:
-        teller.say(f"The check found {count(len(verdict.problems), 'problem')}.")
+        listener.say(f"The check found {count(len(verdict.problems), 'problem')}.")
         return ExitCode.ATTENTION
     put = f"{count(verdict.items, 'item')} in {count(verdict.groups, 'group')}"
-    teller.say(f"OK: {put}, {verdict.delivered} delivered once and {verdict.parked} parked,")
-    teller.say("each unchanged to the last digit, every group in the order it was put.")
+    listener.say(f"OK: {put}, {verdict.delivered} delivered once and {verdict.parked} parked,")
+    listener.say("each unchanged to the last digit, every group in the order it was put.")
     return ExitCode.OK
 
 
-class _Teller:
+class _StoryText:
     """Writes the story to stdout, and how far the messages are to a live line on a terminal."""
 
     def __init__(self, console: Console) -> None:

@@ -20,10 +20,10 @@ from fifo_cli.invocation import command_line
 if TYPE_CHECKING:
     from fifo_cli.model.prove_result import Left, ProveResult
     from fifo_cli.operations.prove.cleaning import Cleaner
-    from fifo_cli.operations.prove.life import Earlier, ProveRun
+    from fifo_cli.operations.prove.prove import Earlier, ProveRun
     from fifo_cli.operations.prove.receiver import HttpReceiver
-    from fifo_cli.operations.prove.remains import Remains
-    from fifo_cli.operations.prove.stage import Waits
+    from fifo_cli.operations.prove.run_resources import RunResources
+    from fifo_cli.operations.prove.check_context import Waits
 
 _SECRET: Final = "FIFO_PROVE_SECRET"
 _ALSO_MAKES: Final = "a schedule, 2 event source mappings, 2 parameters, and for a moment some IAM policies"
@@ -73,7 +73,7 @@ def prove(
     check failed or something could not be removed.
     """
     from fifo_cli.aws.call_counts import counted
-    from fifo_cli.operations.prove.life import earlier, remove_earlier, with_earlier
+    from fifo_cli.operations.prove.prove import earlier, remove_earlier, with_earlier
     from fifo_cli.operations.prove.run_folder import run_folder
 
     if clean:
@@ -105,7 +105,7 @@ def _check_alone(others: Mapping[str, object]) -> None:
 
 
 def _planned(cli: Cli, receiver: HttpReceiver | None, folder: Path, *, keep: bool, long: bool) -> ProveRun:
-    from fifo_cli.operations.prove.life import ProveRun
+    from fifo_cli.operations.prove.prove import ProveRun
 
     return ProveRun(
         cli.account,
@@ -125,7 +125,7 @@ def _planned(cli: Cli, receiver: HttpReceiver | None, folder: Path, *, keep: boo
 def _run(cli: Cli, run: ProveRun) -> ProveResult:
     from dataclasses import replace
 
-    from fifo_cli.operations.prove.life import prove
+    from fifo_cli.operations.prove.prove import prove
 
     cli.signals.first_only("what was made is kept" if run.keep else "removing all that was made")
     with _stand_in(cli, run.api) as stand_in:
@@ -134,7 +134,7 @@ def _run(cli: Cli, run: ProveRun) -> ProveResult:
 
 def _clean(cli: Cli, before: Earlier) -> ExitCode:
     """Remove what earlier runs left; what may still be at work only if the question names it."""
-    from fifo_cli.operations.prove.life import cleaned
+    from fifo_cli.operations.prove.prove import cleaned
     from fifo_cli.render.prove_text import prove_text
 
     found = [one for one in before.runs if not (one.running and cli.options.yes)]
@@ -148,7 +148,7 @@ def _clean(cli: Cli, before: Earlier) -> ExitCode:
     return cli.emit(result, lambda: prove_text(result, width=cli.console.width))
 
 
-def _at_work(run: Remains) -> Left:
+def _at_work(run: RunResources) -> Left:
     from fifo_cli.model.prove_result import Left
 
     host, _, rest = run.owner.partition("/")
@@ -161,7 +161,7 @@ def _at_work(run: Remains) -> Left:
     )
 
 
-def _ask(cli: Cli, run: ProveRun, over: list[Remains]) -> None:
+def _ask(cli: Cli, run: ProveRun, over: list[RunResources]) -> None:
     also = f"; first remove what is left of {', '.join(one.pipeline for one in over)}" if over else ""
     makes = _MAKES if run.api is None else f"{_MAKES_FOR_ANOTHER_API}; the items go to {run.api.url}"
     then = "leave it there (--keep)" if run.keep else "remove it"
@@ -172,7 +172,7 @@ def _ask(cli: Cli, run: ProveRun, over: list[Remains]) -> None:
 def _effort(run: ProveRun) -> dict[str, str]:
     """Return how long a run takes and what it costs, as the question shows it."""
     from fifo_cli.operations.prove.cost import bound
-    from fifo_cli.operations.prove.life import endpoint_of
+    from fifo_cli.operations.prove.prove import endpoint_of
     from fifo_cli.render.prove_page import seconds
 
     idle = f", and {seconds(run.waits.idle)} in which nothing happens (--long)" if run.waits.idle else ""
@@ -191,7 +191,7 @@ def _ask_about(cli: Cli, what: str, shown: Mapping[str, str]) -> None:
 
 
 def _place(cli: Cli) -> dict[str, str]:
-    from fifo_cli.operations.prove.life import endpoint_of
+    from fifo_cli.operations.prove.prove import endpoint_of
 
     aws = cli.account
     endpoint = endpoint_of(aws)
@@ -233,7 +233,7 @@ def _waits(cli: Cli, *, long: bool) -> Waits:
     from dataclasses import replace
 
     from fifo_cli.aws import consistency
-    from fifo_cli.operations.prove.stage import AT_ONCE, IDLE_SECONDS, IDLE_SECONDS_AT_ONCE, LATE
+    from fifo_cli.operations.prove.check_context import AT_ONCE, IDLE_SECONDS, IDLE_SECONDS_AT_ONCE, LATE
 
     waits, idle = LATE, IDLE_SECONDS
     if cli.account.delays == consistency.AT_ONCE:

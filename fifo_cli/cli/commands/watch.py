@@ -73,10 +73,10 @@ def show(cli: Cli, seconds: float, *, logs: bool = True) -> ExitCode:
 
     since = datetime.now(UTC) - LOOKED_BACK
     dashboard = WatchState(cli.names.pipeline, interval=seconds, since=since, place=_place(cli))
-    target = cli.aws.target
+    endpoint = cli.aws.endpoint
     project = cli.project
     compare = (lambda aws: drift(aws, project, aws.place, limit=LIMIT_SECONDS)) if logs else None
-    sampler = Sampler(lambda: Aws(target), cli.settings, with_logs=logs, compare=compare)
+    sampler = Sampler(lambda: Aws(endpoint), cli.settings, with_logs=logs, compare=compare)
     news: queue.SimpleQueue[Sample | Lost] = queue.SimpleQueue()
     stop = threading.Event()
     thread = threading.Thread(

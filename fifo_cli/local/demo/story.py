@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from fifo_cli.aws.session import LOCAL_REGION, Aws, Target
+from fifo_cli.aws.session import LOCAL_REGION, Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Event, Finished, Listener, Warned
@@ -43,7 +43,7 @@ _POISON_STATUS: Final = 422
 _RESOURCES: Final = 16
 
 
-class Teller(Protocol):
+class StoryListener(Protocol):
     """Shows the story; the command line's is plain text with a live line."""
 
     def step(self, title: str, command: str = "") -> None:
@@ -84,26 +84,26 @@ class _Api:
 
 
 def run_story(
-    items: DemoItems, teller: Teller, *, before_cleanup: Callable[[], None] = lambda: None
+    items: DemoItems, listener: StoryListener, *, before_cleanup: Callable[[], None] = lambda: None
 ) -> Verdict:
     """Run the whole story and return what the check found; leaves nothing running and no file behind.
 
     ``before_cleanup`` is called when all is reported, or on an interrupt: none should come after it.
     """
     total = len(items.entries)
-    api = _Api(secrets.token_hex(16), lambda accepted: teller.progress("delivered", accepted, total))
+    api = _Api(secrets.token_hex(16), lambda accepted: listener.progress("delivered", accepted, total))
     with tempfile.TemporaryDirectory(prefix="fifo-cli-demo-") as name, api.receiver:
         folder = Path(name)
         process.check_room(folder, NEEDED_BYTES, "the demo")
         path = folder / CONFIG_FILE
         path.write_text(_config(items, api.receiver.url), encoding="utf-8")
-        teller.step("Start the embedded AWS and an HTTP API to deliver to", "fifo-cli local up")
+        listener.step("Start the embedded AWS and an HTTP API to deliver to", "fifo-cli local up")
         with _stack(folder, before_cleanup) as endpoint:
-            teller.say(f"AWS at {endpoint}, the API at {api.receiver.url}")
+            listener.say(f"AWS at {endpoint}, the API at {api.receiver.url}")
             key = stack.key_of(folder)
-            aws = Aws(Target(region=LOCAL_REGION, endpoint_url=endpoint, local=True, key=key))
+            aws = Aws(AwsEndpoint(region=LOCAL_REGION, endpoint_url=endpoint, local=True, key=key))
             try:
-                return _Story(aws, load(path), items, api, teller).run()
+                return _Story(aws, load(path), items, api, listener).run()
             except FifoError:
                 process.check_room(folder, NEEDED_BYTES // 2, "the demo")
                 raise
@@ -156,7 +156,7 @@ class _Story:
     project: Project
     items: DemoItems
     api: _Api
-    teller: Teller
+    listener: StoryListener
 
     def __post_init__(self) -> None:
         names = Names(NAME)
@@ -169,99 +169,99 @@ class _Story:
         self._put()
         self._deliver_some()
         self._break_the_api()
-        self._mend_and_poison()
+        self._recover_and_poison()
         self._rotate_the_key()
         self._deliver_the_rest()
         return self._check()
 
     def _deploy(self) -> None:
-        self.teller.step("Deploy the pipeline", "fifo-cli deploy --local")
-        result = deploy(self.aws, self.project, listener=_progress(self.teller))
+        self.listener.step("Deploy the pipeline", "fifo-cli deploy --local")
+        result = deploy(self.aws, self.project, listener=_progress(self.listener))
         counts = result.plan.summary
-        self.teller.say(f"{counts['create']} resources created: table, queues, roles, functions, schedule")
-        self.teller.step("Give it the API's key", "fifo-cli keys set api_key --local")
+        self.listener.say(f"{counts['create']} resources created: table, queues, roles, functions, schedule")
+        self.listener.step("Give it the API's key", "fifo-cli keys set api_key --local")
         set_key(self.aws, self.project.settings, "api_key", self.api.key)
-        self.teller.say("kept as a SecureString in SSM Parameter Store, and nowhere else")
+        self.listener.say("kept as a SecureString in SSM Parameter Store, and nowhere else")
 
     def _put(self) -> None:
-        self.teller.step(f"Put {self.total} items into the table", "fifo-cli put @items.jsonl --local")
+        self.listener.step(f"Put {self.total} items into the table", "fifo-cli put @items.jsonl --local")
         table = self.project.settings.table
         put(self.aws, table.name, table.keys, list(self.items.entries), stop=threading.Event())
-        self.teller.say("the stream wakes the enqueuer function, which sends them to the FIFO queue")
+        self.listener.say("the stream wakes the enqueuer function, which sends them to the FIFO queue")
         until = time.monotonic() + _ENQUEUE_SECONDS
         while (enqueued := self._enqueued()) < self.total:
-            self.teller.progress("enqueued", enqueued, self.total)
+            self.listener.progress("enqueued", enqueued, self.total)
             if time.monotonic() > until:
                 raise AwsError(
                     f"only {enqueued} of {self.total} items reached the queue in {_ENQUEUE_SECONDS} s",
                     hint="run it again on a machine that is less busy; -vv shows more",
                 )
             time.sleep(_POLL_SECONDS)
-        self.teller.progress("enqueued", enqueued, self.total)
-        self.teller.depth(depth(self.aws, Names(NAME)))
-        self.teller.step("Look at the head of the line without taking it", "fifo-cli peek --count 2 --local")
-        self.teller.messages("main", peek(self.main, count=2).messages)
+        self.listener.progress("enqueued", enqueued, self.total)
+        self.listener.depth(depth(self.aws, Names(NAME)))
+        self.listener.step("Look at the head of the line without taking it", "fifo-cli peek --count 2 --local")
+        self.listener.messages("main", peek(self.main, count=2).messages)
 
     def _enqueued(self) -> int:
         return self.main.counts().total + self.dlq.counts().total + len(self.api.receiver.accepted)
 
     def _deliver_some(self) -> None:
         count = max(1, self.total // 4)
-        self.teller.step(
+        self.listener.step(
             f"Let the worker function deliver {count} (its schedule does so every minute)",
             f"fifo-cli drain --count {count} --via lambda --local",
         )
-        self._tell_of(drain_by_function(self.aws, self.project, DrainOptions(count)))
+        self._report(drain_by_function(self.aws, self.project, DrainOptions(count)))
 
     def _break_the_api(self) -> None:
         self.api.receiver.fail(503)
         command = f"fifo-cli drain --count {_OUTAGE_MESSAGES} --local"
-        self.teller.step("The API is down: 503 to everything", command)
-        self._tell_of(drain_here(self.aws, self.project, DrainOptions(_OUTAGE_MESSAGES)))
-        self._tell_of(drain_by_function(self.aws, self.project, DrainOptions(_OUTAGE_MESSAGES)))
-        self.teller.say("nothing is parked, nothing lost, nothing out of order: the line waits")
-        self.teller.depth(depth(self.aws, Names(NAME)))
+        self.listener.step("The API is down: 503 to everything", command)
+        self._report(drain_here(self.aws, self.project, DrainOptions(_OUTAGE_MESSAGES)))
+        self._report(drain_by_function(self.aws, self.project, DrainOptions(_OUTAGE_MESSAGES)))
+        self.listener.say("nothing is parked, nothing lost, nothing out of order: the line waits")
+        self.listener.depth(depth(self.aws, Names(NAME)))
 
-    def _mend_and_poison(self) -> None:
+    def _recover_and_poison(self) -> None:
         head = peek(self.main, count=1).messages
         self.api.poison = id_of(head[0].body) if head else None
         self.api.receiver.recover()
         count = max(1, self.total // 4)
-        self.teller.step(
+        self.listener.step(
             f"The API is back, but refuses the head of the line with {_POISON_STATUS}",
             f"fifo-cli drain --count {count} --local",
         )
-        self._tell_of(drain_here(self.aws, self.project, DrainOptions(count)))
-        self.teller.step("Look at the message that was parked, and why", "fifo-cli peek --queue dlq --local")
-        self.teller.messages("dlq", peek(self.dlq).messages)
+        self._report(drain_here(self.aws, self.project, DrainOptions(count)))
+        self.listener.step("Look at the message that was parked, and why", "fifo-cli peek --queue dlq --local")
+        self.listener.messages("dlq", peek(self.dlq).messages)
 
     def _rotate_the_key(self) -> None:
-        self.teller.step(
+        self.listener.step(
             "Rotate the API's key: the functions find out by themselves", "fifo-cli keys set api_key --local"
         )
         self.api.receiver.key = secrets.token_hex(16)
         set_key(self.aws, self.project.settings, "api_key", self.api.receiver.key)
-        self._tell_of(drain_by_function(self.aws, self.project, DrainOptions(1)))
+        self._report(drain_by_function(self.aws, self.project, DrainOptions(1)))
 
     def _deliver_the_rest(self) -> None:
         command = f"fifo-cli drain --all --concurrency {_CONCURRENCY} --local"
-        self.teller.step("Deliver all the rest by hand", command)
+        self.listener.step("Deliver all the rest by hand", command)
         until = time.monotonic() + _DRAIN_SECONDS
         while True:
-            self._tell_of(drain_here(self.aws, self.project, DrainOptions(None, concurrency=_CONCURRENCY)))
+            self._report(drain_here(self.aws, self.project, DrainOptions(None, concurrency=_CONCURRENCY)))
             # The schedule's own run may have some in flight.
             if not self.main.counts().total or time.monotonic() > until:
                 break
             time.sleep(_POLL_SECONDS)
-        self.teller.depth(depth(self.aws, Names(NAME)))
+        self.listener.depth(depth(self.aws, Names(NAME)))
 
     def _check(self) -> Verdict:
-        self.teller.step("Check: every item delivered once or parked, unchanged, in order")
+        self.listener.step("Check: every item delivered once or parked, unchanged, in order")
         parked = peek(self.dlq, count=self.total).messages
         poison = [self.api.poison] if self.api.poison is not None else []
         return judge(self.items, self.api.receiver.accepted, parked, expected_parked=poison)
 
-    def _tell_of(self, result: DrainResult) -> None:
+    def _report(self, result: DrainResult) -> None:
         if result.error is not None:
             raise result.error
         parts = [
@@ -270,21 +270,21 @@ class _Story:
         errors = sorted(
             {outcome.error for outcome in result.results if outcome.error and outcome.status == "failed"}
         )
-        self.teller.say(
+        self.listener.say(
             ", ".join(parts) + (f" ({'; '.join(errors)})" if errors else "") if parts else "nothing to do"
         )
 
 
-def _progress(teller: Teller) -> Listener:
+def _progress(listener: StoryListener) -> Listener:
     made = [0]
 
     def listen(event: Event) -> None:
         match event:
             case Warned(text):
-                teller.say(f"warning: {text}")
+                listener.say(f"warning: {text}")
             case Finished():
                 made[0] += 1
-                teller.progress("resources created", made[0], max(made[0], _RESOURCES))
+                listener.progress("resources created", made[0], max(made[0], _RESOURCES))
             case _:
                 pass
 

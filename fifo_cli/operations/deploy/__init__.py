@@ -6,7 +6,7 @@ changes. ``code_changes`` adds to it which files differ in the zips. ``deploy``,
 choose the changes. ``apply`` carries them out level by level; within a level they run side by side. Each may
 be repeated, so a run that was killed is simply run again.
 
-``pause`` stops and starts the enqueuer and the worker, ``at_rest`` waits until they have ended.
+``pause`` stops and starts the enqueuer and the worker, ``wait_until_idle`` waits until they have ended.
 ``trigger_switch`` changes in a deploy what starts the worker.
 
 ``package`` builds the functions' zips from our handlers (``builtin_libraries``), the user's files

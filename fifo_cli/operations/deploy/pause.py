@@ -20,7 +20,7 @@ from fifo_cli.aws.triggers import get_reserved_concurrency
 from fifo_cli.errors import ExitCode, FifoError, Interrupted, NotDeployedError
 from fifo_cli.events import Finished, Listener, Noted, Started, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.by_hand import end_other, end_stop, other_starters, stop_text
+from fifo_cli.model.external_triggers import end_other, end_stop, other_starters, stop_text
 from fifo_cli.model.names import FUNCTION_ROLES, PIPELINE_TAG, RESUMED_TAG, SWITCH_TAG, FunctionRole
 from fifo_cli.model.planning import is_surplus
 from fifo_cli.model.resources import STREAM_RETENTION, Found, Key
@@ -28,7 +28,7 @@ from fifo_cli.model.results import INTERNAL, Result
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.model.trigger_switch import wanted_triggers
 from fifo_cli.model.worker_trigger import MAPPING
-from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
+from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, named_triggers, naming_place
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
@@ -42,19 +42,19 @@ Part = Literal["enqueuer", "worker", "all"]
 
 @dataclass(frozen=True, slots=True)
 class PauseState(Result):
-    """Whether each function is started; ``at_rest`` is false if what was in flight did not end in time.
+    """Whether each function is started; ``idle`` is false if what was in flight did not end in time.
 
     ``as_asked`` is false if something done by hand keeps a function from being paused or resumed.
     """
 
     enqueuer: RunState
     worker: RunState
-    at_rest: bool = field(default=True, metadata=INTERNAL)
+    idle: bool = field(default=True, metadata=INTERNAL)
     as_asked: bool = field(default=True, metadata=INTERNAL)
 
     @property
     def exit_code(self) -> ExitCode:
-        return ExitCode.OK if self.at_rest and self.as_asked else ExitCode.ATTENTION
+        return ExitCode.OK if self.idle and self.as_asked else ExitCode.ATTENTION
 
 
 # What starts each function.
@@ -75,7 +75,7 @@ def pause(
     """Stop a function, or both; with ``wait``, return when what was in flight is done.
 
     On AWS that takes minutes, even if nothing is seen in flight: its counts are late. The wait has a bound,
-    past which the result is not ``at_rest``; "until visible" waits for the pauses of groups that failed, too.
+    past which the result is not ``idle``; "until visible" waits for the pauses of groups that failed, too.
     ``sleep`` may raise Interrupted. Raises NotDeployedError if there is nothing to pause.
     """
     waiter = Waiter(listener, sleep)
@@ -93,12 +93,12 @@ def pause(
         return state
     since = waiter.clock()
     try:
-        at_rest = True
+        idle = True
         if "enqueuer" in _roles(part):
             (mapping,) = triggers["enqueuer"]
             wait_for_enqueuer(gates, mapping, settings.functions.timeout, waiter, aws.delays)
         if "worker" in _roles(part):
-            at_rest = wait_for_worker(
+            idle = wait_for_worker(
                 gates,
                 settings.names,
                 triggers["worker"],
@@ -111,7 +111,7 @@ def pause(
     except (Interrupted, KeyboardInterrupt):
         listener(Noted("interrupted: what was paused stays so, but a run that had begun may not have ended"))
         raise
-    return replace(state, at_rest=at_rest)
+    return replace(state, idle=idle)
 
 
 def resume(

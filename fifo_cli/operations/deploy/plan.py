@@ -12,7 +12,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError, UsageError
 from fifo_cli.events import Listener, Noted, Warned, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.by_hand import end_other, end_stop, other_starters, stop_text
+from fifo_cli.model.external_triggers import end_other, end_stop, other_starters, stop_text
 from fifo_cli.model.key_faults import key_commands
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole
 from fifo_cli.model.planning import CODE_HASH, Plan, is_surplus, make_plan
@@ -177,7 +177,7 @@ def _zips(
 ) -> tuple[tuple[Zip, ...], Mapping[FunctionRole, str]]:
     """Return the zips and the hash of each; in place of a hash that only a build gives, the inputs'."""
     try:
-        zips = build_zips(project, here=aws.target.local, build=build, listener=listener)
+        zips = build_zips(project, here=aws.endpoint.local, build=build, listener=listener)
     except NotBuiltError as error:
         listener(Warned(f"whether the functions' code changes is not known: {error.message}"))
         return (), dict.fromkeys(FUNCTION_ROLES, error.message)

@@ -1,4 +1,4 @@
-"""What is asked of the functions' logs and the keys, and put together as evidence for model/advice.py."""
+"""What is asked of the functions' logs and the keys, and put together for model/advice.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from fifo_cli.model.advice import LATE, Evidence, unknown
+from fifo_cli.model.advice import LATE, Snapshot, unknown
 from fifo_cli.model.health import Problem
 from fifo_cli.model.worker_log import Batches, Runs
 from fifo_cli.operations.deploy.api_keys import Keys, list_keys
@@ -33,7 +33,7 @@ _LATE_LOCALLY: Final = timedelta(minutes=2)
 
 def lateness(aws: Aws) -> timedelta:
     """Return how late a line of the log may be readable, with what a run takes to start."""
-    return _LATE_LOCALLY if aws.target.local else LATE
+    return _LATE_LOCALLY if aws.endpoint.local else LATE
 
 
 def activity_questions(
@@ -50,7 +50,7 @@ def activity_questions(
     }
 
 
-def evidence_of(
+def snapshot_of(
     measured: Measurements,
     gathered: Gathered,
     settings: Settings,
@@ -60,14 +60,14 @@ def evidence_of(
     late: timedelta,
     others: Iterable[Problem],
     patient: bool = False,
-) -> Evidence:
+) -> Snapshot:
     """Put the numbers and the logs together; what was not asked for is empty.
 
     ``others`` are problems that were found elsewhere.
     """
     keys: Keys = gathered.get(KEYS, Keys(()))
     parked: tuple[str, ...] = gathered.get(PARKED, ())
-    return Evidence(
+    return Snapshot(
         settings=settings,
         measured=measured,
         now=now,

@@ -14,14 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.errors import NotDeployedError
-from fifo_cli.model.advice import LATE, Evidence, advise, unknown
+from fifo_cli.model.advice import LATE, Snapshot, advise, unknown
 from fifo_cli.model.drift import Drift
 from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.health import Measurements, Problem
 from fifo_cli.model.history_events import OPERATION_TEXT
-from fifo_cli.model.unfinished import unfinished_problems
+from fifo_cli.model.unfinished_operations import unfinished_problems
 from fifo_cli.operations.history import history
-from fifo_cli.operations.monitor.activity import PARKED, activity_questions, evidence_of, lateness
+from fifo_cli.operations.monitor.activity import PARKED, activity_questions, snapshot_of, lateness
 from fifo_cli.operations.monitor.drift import drift
 from fifo_cli.operations.monitor.measure import (
     Triggers,
@@ -52,10 +52,10 @@ _LAST_CHANGE: Final = timedelta(hours=1)
 class Assessment:
     """All that was found of a pipeline at one moment, and what is wrong with it, the worst first.
 
-    The settings of the evidence are fifo.toml's, with what starts the worker in AWS.
+    The settings of the snapshot are fifo.toml's, with what starts the worker in AWS.
     """
 
-    evidence: Evidence
+    snapshot: Snapshot
     drift: Drift
     changes: tuple[Operation, ...]
     problems: tuple[Problem, ...]
@@ -64,7 +64,7 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for: of which fifo.toml, against which thresholds, when; ``patient`` as in Evidence."""
+    """What is asked for: of which fifo.toml, against which thresholds, when; ``patient`` as in Snapshot."""
 
     project: Project
     check: Check
@@ -88,7 +88,7 @@ def assess(
     aws.client("sqs")  # a configuration that no client can be made with is not a failure of AWS's
     asked = Asked(project, check, now, lateness(aws), patient)
     names, settings = asked.names, project.settings
-    with aws.answers.kept():
+    with aws.read_cache.kept():
         numbers = read_all(measurement_questions(aws, settings, names, now), limit=limit)
         if not numbers.answers:
             # Each further question would wait as long for nothing.
@@ -127,7 +127,7 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
         problems.append(unknown(DRIFT, others.failures[DRIFT]))
     if measured.maintenance is None and measured.restore is None:
         problems += unfinished_problems(changes, now=asked.now)
-    evidence = evidence_of(
+    snapshot = snapshot_of(
         measured,
         others,
         triggers.settings,
@@ -139,9 +139,9 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
     )
     if measured.total("main") == 0:
         # What stayed behind in the last run is gone since: by drain, or by hand.
-        runs = replace(evidence.runs, stuck=(), most_received=None, paused=(), breaker=None)
-        evidence = replace(evidence, runs=runs)
-    return Assessment(evidence, found, changes, advise(evidence), others)
+        runs = replace(snapshot.runs, stuck=(), most_received=None, paused=(), breaker=None)
+        snapshot = replace(snapshot, runs=runs)
+    return Assessment(snapshot, found, changes, advise(snapshot), others)
 
 
 def _measured(numbers: Gathered, triggers: Triggers, names: Names, found: Drift) -> Measurements:

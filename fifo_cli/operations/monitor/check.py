@@ -94,15 +94,15 @@ def check(aws: Aws, project: Project, thresholds: Check, *, limit: float = TIMEO
         found = assess(aws, project, thresholds, now=datetime.now(UTC), limit=limit, patient=True)
     except FifoError as error:
         return unknown(pipeline, error, thresholds)
-    evidence = found.evidence
+    snapshot = found.snapshot
     return CheckResult(
         pipeline,
-        evidence.measured,
+        snapshot.measured,
         found.problems,
         _numbers(thresholds),
-        evidence.runs,
-        evidence.batches.batches,
-        evidence.settings.worker.trigger,
+        snapshot.runs,
+        snapshot.batches.batches,
+        snapshot.settings.worker.trigger,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
-from fifo_cli.model.by_hand import other_starters
+from fifo_cli.model.external_triggers import other_starters
 from fifo_cli.model.drift import Condition, Drift, ResourceState, lacking_actions
 from fifo_cli.model.health import Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
@@ -106,7 +106,7 @@ def _may_have_schedules(settings: Settings, wanted: Iterable[Resource], gathered
 def _codes(aws: Aws, project: Project) -> tuple[Mapping[FunctionRole, str] | None, tuple[Unavailable, ...]]:
     """Return the hash of each function's code; None, and why, if it cannot be built here."""
     try:
-        zips = build_zips(project, here=aws.target.local, build=False)
+        zips = build_zips(project, here=aws.endpoint.local, build=False)
     except FifoError as error:
         return None, (Unavailable("whether the functions' code is the one here", error.message),)
     return {one.role: one.code_sha256 for one in zips}, ()

@@ -133,7 +133,7 @@ def status(
 
 def result_of(found: Assessment, *, now: datetime) -> StatusResult:
     """Return what is shown of an assessment."""
-    settings, measured, runs = found.evidence.settings, found.evidence.measured, found.evidence.runs
+    settings, measured, runs = found.snapshot.settings, found.snapshot.measured, found.snapshot.runs
     coming = NextRuns()
     if measured.worker == "running" and not settings.worker.by_queue:
         coming = reckon_next_runs(settings, runs.by_itself, now=now)

@@ -16,7 +16,7 @@ from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
-from fifo_cli.operations.monitor.activity import activity_questions, evidence_of, lateness
+from fifo_cli.operations.monitor.activity import activity_questions, snapshot_of, lateness
 from fifo_cli.operations.monitor.assessment import DRIFT
 from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import (
@@ -98,7 +98,7 @@ class Sampler:
         settings = self._triggers.settings
         measured = measurements_of(both, self._triggers, self._names)
         measured = replace(measured, started_by=self._drift.started_by)
-        evidence = evidence_of(
+        snapshot = snapshot_of(
             measured,
             self._work,
             settings,
@@ -115,7 +115,7 @@ class Sampler:
         return Sample(
             at=now,
             measured=measured,
-            evidence=evidence,
+            snapshot=snapshot,
             before=before,
             # What was moved is the same again and again, and gone already.
             events=(*events, *self._work.get(_MOVES, ())),

@@ -1,7 +1,7 @@
 """Removes what a run of ``prove`` made, and names what stays: with the reason, and with the command.
 
-Nothing is removed but what the run made (``remains.py``). What may not be listed is named as well: of a kind
-that nobody looked for, nobody knows that nothing is left.
+Nothing is removed but what the run made (``run_resources.py``). What may not be listed is named as well: of a
+kind that nobody looked for, nobody knows that nothing is left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fifo_cli.model.names import PIPELINE_TAG, PROVE_PREFIX, Names
 from fifo_cli.model.prove_result import Left, Resource
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
-from fifo_cli.operations.prove.remains import Candidate, Search, owner_tags, search
+from fifo_cli.operations.prove.run_resources import Candidate, Search, owner_tags, search
 from fifo_cli.operations.prove.run_folder import run_folder
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from fifo_cli.operations.prove.stage import Waits
+    from fifo_cli.operations.prove.check_context import Waits
 
 PRICES_OF: Final = "2026-11"
 _DEARER_REGION: Final = 2.0

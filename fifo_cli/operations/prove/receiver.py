@@ -14,9 +14,9 @@ from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.receiver_protocol import (
     RECEIVED_PATH,
     SECRET_HEADER,
-    TEMPER_PATH,
+    RULES_PATH,
     Received,
-    Temper,
+    AnswerRules,
 )
 from fifo_cli.model.urls import check_url, host_of, is_this_machine
 
@@ -66,9 +66,9 @@ class HttpReceiver:
             )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
-    def set_temper(self, temper: Temper) -> None:
+    def set_rules(self, rules: AnswerRules) -> None:
         """Say how it answers deliveries from now on."""
-        self._call("PUT", TEMPER_PATH, temper.document())
+        self._call("PUT", RULES_PATH, rules.document())
 
     def received(self, after: int = 0) -> list[Received]:
         """Return what it received after a number, in order."""
@@ -96,7 +96,7 @@ class HttpReceiver:
                 del client.headers[SECRET_HEADER]
                 return {
                     client.request(method, self.url + path, headers=headers, json={}).status_code
-                    for method, path in (("GET", RECEIVED_PATH), ("PUT", TEMPER_PATH))
+                    for method, path in (("GET", RECEIVED_PATH), ("PUT", RULES_PATH))
                     for headers in ({}, {SECRET_HEADER: self.secret[::-1]})
                 }
         except httpx.HTTPError as error:

@@ -1,6 +1,6 @@
 """The folder in which a run keeps its files; one that was left by a run that was killed is removed.
 
-It is known by its name and by a file with the tag of the run that made it (``remains.py``).
+It is known by its name and by a file with the tag of the run that made it (``run_resources.py``).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from fifo_cli.model.names import PROVE_PREFIX
-from fifo_cli.operations.prove.remains import OWNER_TAG, may_run, owner_tags
-from fifo_cli.operations.prove.stage import IDLE_SECONDS
+from fifo_cli.operations.prove.run_resources import OWNER_TAG, may_run, owner_tags
+from fifo_cli.operations.prove.check_context import IDLE_SECONDS
 
 OWNER_FILE: Final = ".prove-run"
 

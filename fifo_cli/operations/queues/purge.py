@@ -117,7 +117,7 @@ def purge_for_good(
                 f"{queue.name} is being purged by somebody else; nothing was purged by this command",
                 hint=f"look with {command_line('depth')}, and run the command again in a minute",
             )
-    if not aws.target.local:
+    if not aws.endpoint.local:
         wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
     return _outcome(queue, before, ours=True)
 

@@ -10,7 +10,7 @@ from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.session import Aws
 from fifo_cli.errors import NotDeployedError, UsageError
 from fifo_cli.events import Event, Listener, Warned, silent
-from fifo_cli.model.by_hand import end_other, other_starters
+from fifo_cli.model.external_triggers import end_other, other_starters
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations.deploy.apply import sleep_unless

@@ -23,7 +23,7 @@ from fifo_cli.operations.stream.shards import StreamRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class GatheredRecords:
     """``read`` records were in the window; ``gap``: others have expired, and nobody knows how many.
 
     ``tips`` are the open shards whose end nothing proved, each with the number of the last record read;
@@ -66,7 +66,7 @@ def gather(
     now: datetime,
     pace: ReadPace | None = None,
     listener: Listener = silent,
-) -> Gathered:
+) -> GatheredRecords:
     """Write the chosen records of all the table's streams into the checkpoint.
 
     A stream that was switched off, or replaced by a new one, is read as long as AWS keeps it. Raises
@@ -96,7 +96,7 @@ def gather(
         # All of it was written before the stream that replaced it began.
         lineup.next_stream()
         tips |= {f"{stream.label}/{shard}": last for shard, last in reader.tips.items()}
-    return Gathered(read, gap, tips, reached)
+    return GatheredRecords(read, gap, tips, reached)
 
 
 def _entries(

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.cloudwatch import Metric, get_counts, get_latest
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.triggers import get_reserved_concurrency, get_trigger, is_mapping_enabled
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.model.health import ScheduleState
@@ -23,7 +23,7 @@ Service = Literal["sqs", "cloudwatch", "events", "scheduler", "lambda"]
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

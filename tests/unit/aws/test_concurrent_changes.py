@@ -14,7 +14,7 @@ from moto import mock_aws
 from fifo_cli.aws import retries
 from fifo_cli.aws.resources.schedule import RuleAdmin
 from fifo_cli.aws.retries import CHANGE_TRIES_MAX
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.local.receiver import Receiver, Reply
 from tests.unit.aws.test_schedule import rule
@@ -70,7 +70,7 @@ def test_a_change_that_came_at_the_same_moment_as_another_is_made_again(
 ) -> None:
     service = Service(code, message, refusals)
     with Receiver(answer=service) as receiver:
-        call(Aws(Target(local=True, endpoint_url=receiver.url)))
+        call(Aws(AwsEndpoint(local=True, endpoint_url=receiver.url)))
     assert service.calls == refusals + 1
 
 
@@ -78,14 +78,14 @@ def test_a_change_that_came_at_the_same_moment_as_another_is_made_again(
 def test_what_is_refused_for_another_reason_is_not_tried_again(call: Call, code: str, message: str) -> None:
     service = Service(code, message, 1)
     with Receiver(answer=service) as receiver, pytest.raises(Exception, match="error occurred"):
-        call(Aws(Target(local=True, endpoint_url=receiver.url)))
+        call(Aws(AwsEndpoint(local=True, endpoint_url=receiver.url)))
     assert service.calls == 1
 
 
 def test_it_is_tried_a_bounded_number_of_times() -> None:
     service = Service("ConcurrentModificationException", "busy", 1_000)
     with Receiver(answer=service) as receiver, pytest.raises(Exception, match="ConcurrentModification"):
-        PUT_RULE(Aws(Target(local=True, endpoint_url=receiver.url)))
+        PUT_RULE(Aws(AwsEndpoint(local=True, endpoint_url=receiver.url)))
     assert service.calls == CHANGE_TRIES_MAX
 
 

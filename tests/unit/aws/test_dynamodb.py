@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.dynamodb import item_size, problems_of, put_item, typed
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import NotDeployedError
 
 KEYS = (("id", "S"),)
@@ -141,7 +141,7 @@ def test_a_binary_key_is_sent_as_its_bytes() -> None:
 
 
 def test_a_table_that_is_not_there_is_named() -> None:
-    aws = Aws(Target(local=True))
+    aws = Aws(AwsEndpoint(local=True))
     with Stubber(aws.client("dynamodb")) as stub:
         stub.add_client_error("put_item", "ResourceNotFoundException", "no")
         with pytest.raises(NotDeployedError, match="table orders does not exist"):
@@ -149,7 +149,7 @@ def test_a_table_that_is_not_there_is_named() -> None:
 
 
 def test_numbers_reach_dynamodb_as_they_were_written() -> None:
-    aws = Aws(Target(local=True))
+    aws = Aws(AwsEndpoint(local=True))
     small, large = "0.1000000000000000000000000000000000001", "12345678901234567890123456789012345678"
     item = json.loads(f'{{"id": "1", "n": {small}, "m": {large}}}', parse_float=Decimal, parse_int=Decimal)
     with Stubber(aws.client("dynamodb")) as stub:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.cli.app import main
 from fifo_cli.cli.options import profile_names
 from fifo_cli.errors import FifoError, UsageError
@@ -82,7 +82,7 @@ def test_a_file_of_profiles_that_cannot_be_read_is_refused_with_its_variable(
     make(path)
     monkeypatch.setenv(variable, str(path))
     with pytest.raises(UsageError) as caught:
-        Aws(Target(profile=profile))
+        Aws(AwsEndpoint(profile=profile))
     assert caught.value.message == f"${variable}: {path}: {reason}"
     assert "can be read" in caught.value.hint
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_none_of_profiles_is_named_with_the_reason_and_nothing_of
     path.write_bytes(content)
     monkeypatch.setenv(variable, str(path))
     with pytest.raises(UsageError) as caught:
-        Aws(Target(profile="prod")).client("sqs")
+        Aws(AwsEndpoint(profile="prod")).client("sqs")
     assert caught.value.message == f"the AWS configuration file {path} cannot be read: {reason}"
     assert f"${variable}" in caught.value.hint
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
@@ -134,17 +134,17 @@ def test_what_does_not_exist_holds_no_profile_and_is_named_where_one_is_missing(
     variable: str, path: str, state: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(variable, path)
-    assert Aws(Target()).client("sqs")
+    assert Aws(AwsEndpoint()).client("sqs")
     with pytest.raises(UsageError, match="profile") as caught:
-        Aws(Target(profile="prod")).client("sqs")
+        Aws(AwsEndpoint(profile="prod")).client("sqs")
     assert state.format(f"${variable}") in caught.value.message
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
         monkeypatch.delenv(f"AWS_{name}")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(FifoError, match="credentials") as missing:
-        _ = Aws(Target(endpoint_url="http://127.0.0.1:9")).place
+        _ = Aws(AwsEndpoint(endpoint_url="http://127.0.0.1:9")).place
     assert state.format(f"${variable}") in missing.value.message
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(UsageError, match="no AWS region") as region:
-        Aws(Target()).client("sqs")
+        Aws(AwsEndpoint()).client("sqs")
     assert state.format(f"${variable}") in region.value.message

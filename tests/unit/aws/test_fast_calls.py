@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 import fifo_cli.aws.interruptible_calls as interruptible
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.interruptible_calls import GivenUpError
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.handlers.signed_calls import authorization
 from fifo_cli.interrupts import AWS_CALLS
@@ -90,7 +90,7 @@ def service() -> Iterator[Service]:
 def sqs(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client with an open connection, whose pauses are short."""
     monkeypatch.setattr(interruptible._Time, "sleep", lambda self, seconds: AWS_CALLS.pause(seconds / 100))
-    client: Any = Aws(Target(endpoint_url=service.endpoint, local=True)).client("sqs")
+    client: Any = Aws(AwsEndpoint(endpoint_url=service.endpoint, local=True)).client("sqs")
     receive(client)
     service.heard.clear()
     return client
@@ -135,7 +135,7 @@ def test_an_answer_of_another_form_is_read_as_well(service, sqs, headers):
 
 
 def test_the_history_is_written_so_too(service, sqs):
-    logs: Any = Aws(Target(endpoint_url=service.endpoint, local=True)).client("logs")
+    logs: Any = Aws(AwsEndpoint(endpoint_url=service.endpoint, local=True)).client("logs")
     events = [{"timestamp": 1, "message": "m"}]
     for _ in range(2):
         logs.put_log_events(logGroupName="g", logStreamName="s", logEvents=events)
@@ -180,7 +180,7 @@ def test_an_answer_that_is_none_of_aws_s_is_reported_as_for_any_other_call(servi
 
 
 def test_a_throttle_is_counted_once(service):
-    aws = Aws(Target(endpoint_url=service.endpoint, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=service.endpoint, local=True))
     receive(aws.client("sqs"))
     service.answers = [THROTTLED, EMPTY]
 

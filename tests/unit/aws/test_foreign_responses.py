@@ -8,7 +8,7 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 
 from fifo_cli.aws.errors import calling
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from tests.services import SERVICES
 
@@ -61,7 +61,7 @@ def test_all_services_are_here() -> None:
 def test_an_answer_that_is_none_of_aws_s_is_reported_with_where_to_look(
     service: str, body: bytes, kind: str
 ) -> None:
-    client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
+    client: Any = Aws(AwsEndpoint(local=True)).client(service)  # type: ignore[call-overload]
     answered(client, body, kind)
     name, arguments = CALLS[service]
 
@@ -79,7 +79,7 @@ def test_an_answer_that_is_none_of_aws_s_is_reported_with_where_to_look(
     "body", [b'<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml"/>', b"please sign in", b""]
 )
 def test_a_page_is_known_by_what_it_says(service: str, body: bytes) -> None:
-    client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
+    client: Any = Aws(AwsEndpoint(local=True)).client(service)  # type: ignore[call-overload]
     answered(client, body, "text/html")
     name, arguments = CALLS[service]
 
@@ -89,7 +89,7 @@ def test_a_page_is_known_by_what_it_says(service: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{}", b' {"QueueUrl": "http://q"}'])
 def test_aws_s_own_answers_pass(body: bytes) -> None:
-    client = Aws(Target(local=True)).client("sqs")
+    client = Aws(AwsEndpoint(local=True)).client("sqs")
     answered(client, body, "application/x-amz-json-1.0")
 
     client.get_queue_url(QueueName="q")
@@ -104,7 +104,7 @@ def test_aws_s_own_answers_pass(body: bytes) -> None:
 )
 def test_an_answer_in_the_service_s_protocol_passes_whatever_its_type_says(service: str, body: bytes) -> None:
     """moto sends whatever it answers as text/html; botocore does not look at the type."""
-    client: Any = Aws(Target(local=True)).client(service)  # type: ignore[call-overload]
+    client: Any = Aws(AwsEndpoint(local=True)).client(service)  # type: ignore[call-overload]
     answered(client, body, "text/html; charset=utf-8")
     name, arguments = CALLS[service]
 
@@ -112,7 +112,7 @@ def test_an_answer_in_the_service_s_protocol_passes_whatever_its_type_says(servi
 
 
 def test_nothing_is_an_answer_where_there_is_nothing_to_say() -> None:
-    client = Aws(Target(local=True)).client("logs")
+    client = Aws(AwsEndpoint(local=True)).client("logs")
     answered(client, b"", "text/html; charset=utf-8")
 
     client.create_log_group(logGroupName="g")

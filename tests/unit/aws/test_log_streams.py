@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.log_streams import LogStream, Stamped, holds_since
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -19,7 +19,7 @@ PLACE = {"logGroupName": "g", "logStreamName": "s"}
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.logs import LogEvent, MissingLogGroup, get_log_events
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 
 SINCE = datetime(2026, 1, 2, tzinfo=UTC)
@@ -19,7 +19,7 @@ ASKED = {"logGroupName": "g", "startTime": 1_767_312_000_000, "limit": PAGE}
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from fifo_cli.aws.resources.gateway import TimedOut, Waiter
 from fifo_cli.aws.resources.network_interface import DELETED_WITHIN_SECONDS, NetworkInterfaces
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Waiting
 from tests.fakes import Clock
@@ -56,7 +56,7 @@ class Ec2:
 
 @pytest.fixture(scope="module")
 def client() -> Any:
-    return Aws(Target(local=True)).client("ec2")
+    return Aws(AwsEndpoint(local=True)).client("ec2")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from fifo_cli.aws.secrets_manager import (
     put_value,
     replace_value,
 )
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError, FifoError
 
 SECRET = "sk_live_é\"'\\x"
@@ -31,7 +31,7 @@ OLD, OTHER = "1" * 32, "2" * 32
 @pytest.fixture
 def aws() -> Iterator[Aws]:
     with mock_aws():
-        yield Aws(Target(local=True))
+        yield Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

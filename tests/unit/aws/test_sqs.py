@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.stub import ANY, Stubber
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import OutgoingMessage, Queue, RejectedEntry
 from fifo_cli.errors import AwsError, NotDeployedError
 from fifo_cli.model.message import Attribute
@@ -25,7 +25,7 @@ class Bench:
     """The DLQ's messages, over a stubbed client."""
 
     def __init__(self) -> None:
-        aws = Aws(Target(local=True))
+        aws = Aws(AwsEndpoint(local=True))
         self.stub = Stubber(aws.client("sqs"))
         self.stub.activate()
         self.messages = Queue(aws, Names("orders"), "dlq")
@@ -232,7 +232,7 @@ def test_each_receive_from_a_fifo_queue_has_a_name_of_its_own(
     monkeypatch: pytest.MonkeyPatch, role: Any, named: bool
 ) -> None:
     """A standard queue takes none."""
-    aws = Aws(Target(local=True))
+    aws = Aws(AwsEndpoint(local=True))
     asked: list[dict[str, Any]] = []
     sqs = aws.client("sqs")
     monkeypatch.setattr(sqs, "get_queue_url", lambda **request: {"QueueUrl": URL})
@@ -271,7 +271,7 @@ def test_what_is_hidden_is_hidden_in_the_order_given(bench: Bench) -> None:
 def test_only_aws_itself_is_trusted_to_keep_trace_headers_in_batches(
     endpoint: str | None, kept: bool
 ) -> None:
-    aws = Aws(Target(endpoint_url=endpoint, local=True))
+    aws = Aws(AwsEndpoint(endpoint_url=endpoint, local=True))
     assert Queue(aws, Names("orders"), "dlq").batches_keep_trace_headers is kept
 
 
@@ -304,7 +304,7 @@ def test_a_message_of_a_standard_queue_has_no_group(bench: Bench) -> None:
 
 
 def test_a_queue_that_does_not_exist_is_named() -> None:
-    aws = Aws(Target(local=True))
+    aws = Aws(AwsEndpoint(local=True))
     with Stubber(aws.client("sqs")) as stub:
         stub.add_client_error("get_queue_url", "QueueDoesNotExist", "no")
         with pytest.raises(NotDeployedError, match="orders-stream-failures does not exist"):

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.ssm import Parameter, get_parameters, put_secret
 from fifo_cli.errors import AwsError, FifoError
 from tests.encodings import leak
@@ -27,7 +27,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.triggers import get_polling
 from fifo_cli.model.health import Polling
 
@@ -29,7 +29,7 @@ from fifo_cli.model.health import Polling
 def test_a_mapping_has_its_state_and_what_lambda_says_is_wrong(
     mappings: list[dict[str, Any]], found: Polling | None
 ) -> None:
-    aws = Aws(Target(local=True))
+    aws = Aws(AwsEndpoint(local=True))
     with Stubber(aws.client("lambda")) as stub:
         stub.add_response(
             "list_event_source_mappings",

@@ -48,7 +48,7 @@ def test_without_any_region_that_is_told() -> None:
 
 
 def test_an_endpoint_and_a_profile_are_passed_on() -> None:
-    assert cli(endpoint_url="http://127.0.0.1:9").aws.target.endpoint_url == "http://127.0.0.1:9"
+    assert cli(endpoint_url="http://127.0.0.1:9").aws.endpoint.endpoint_url == "http://127.0.0.1:9"
     with pytest.raises(UsageError, match=r"profile \(nobody\) could not be found"):
         cli(profile="nobody").aws  # noqa: B018 - it is made when it is asked for
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fifo_cli.handlers.api_auth import Hmac, StandardWebhooks, Tools, Way
+from fifo_cli.handlers.api_auth import Hmac, StandardWebhooks, Tools, AuthScheme
 from fifo_cli.handlers.api_client import MESSAGE_ID, Answer
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery, Verdict
@@ -69,8 +69,8 @@ def request(body: bytes, message_id: str = "m") -> httpx.Request:
     return httpx.Request("POST", "https://api.test/", content=body, extensions={MESSAGE_ID: message_id})
 
 
-def signed(way: Way, made: httpx.Request) -> httpx.Request:
-    way.sign(made)
+def signed(scheme: AuthScheme, made: httpx.Request) -> httpx.Request:
+    scheme.sign(made)
     return made
 
 
@@ -161,8 +161,8 @@ def test_a_password_does_not_leave_over_http_from_the_users_own_code():
 def test_standard_webhooks_signs_as_the_specifications_vectors(
     secret, message_id, timestamp, body, signature
 ):
-    way = StandardWebhooks({"secret": secret}, tools(lambda: timestamp + 0.9))
-    sent = signed(way, request(body, message_id))
+    scheme = StandardWebhooks({"secret": secret}, tools(lambda: timestamp + 0.9))
+    sent = signed(scheme, request(body, message_id))
     assert sent.headers["webhook-id"] == message_id
     assert sent.headers["webhook-timestamp"] == str(timestamp)
     assert sent.headers["webhook-signature"] == signature
@@ -170,8 +170,8 @@ def test_standard_webhooks_signs_as_the_specifications_vectors(
 
 def test_several_secrets_sign_side_by_side():
     secrets = [f"whsec_{base64.b64encode(bytes([number]) * 24).decode()}" for number in (1, 2)]
-    way = StandardWebhooks({"secret": " ".join(secrets)}, tools())
-    both = signed(way, request(b"{}")).headers["webhook-signature"].split(" ")
+    scheme = StandardWebhooks({"secret": " ".join(secrets)}, tools())
+    both = signed(scheme, request(b"{}")).headers["webhook-signature"].split(" ")
     assert len(both) == 2
     assert both[0] != both[1]
 
@@ -222,8 +222,8 @@ def test_a_receiver_that_verifies_as_a_provider_documents_accepts_the_bytes_sent
 
 
 def test_githubs_own_example_has_the_signature_that_github_shows():
-    way = Hmac(HMAC | {"secret": "It's a Secret to Everybody"}, tools())
-    sent = signed(way, request(b"Hello, World!"))
+    scheme = Hmac(HMAC | {"secret": "It's a Secret to Everybody"}, tools())
+    sent = signed(scheme, request(b"Hello, World!"))
     assert (
         sent.headers["x-signature"]
         == "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"

@@ -15,7 +15,7 @@ import pytest
 
 from fifo_cli.local import receiver as module
 from fifo_cli.local.prove_receiver import ProveReceiver
-from fifo_cli.model.receiver_protocol import Mode, Temper
+from fifo_cli.model.receiver_protocol import Mode, AnswerRules
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import clean_environment
 
@@ -42,7 +42,7 @@ def test_prove_talks_to_it_as_to_the_function(api: ProveReceiver) -> None:
     receiver = HttpReceiver(api.url, SECRET)
     receiver.wait_ready()
     deliver(api.url, "a-1")
-    receiver.set_temper(Temper(mode=Mode.THROTTLED, retry_after=9))
+    receiver.set_rules(AnswerRules(mode=Mode.THROTTLED, retry_after=9))
     assert deliver(api.url, "a-2").headers["Retry-After"] == "9"
     assert [(one.n, one.id, one.status) for one in receiver.received()] == [(1, "a-1", 200), (2, "a-2", 429)]
     assert [one.id for one in receiver.received(after=1)] == ["a-2"]
@@ -97,7 +97,7 @@ def test_a_page_in_a_browser_is_refused_though_it_knew_the_secret(api: ProveRece
 
 
 def test_stopped_it_does_not_wait_for_a_slow_answer(api: ProveReceiver) -> None:
-    HttpReceiver(api.url, SECRET).set_temper(Temper(mode=Mode.SLOW, slow_seconds=20))
+    HttpReceiver(api.url, SECRET).set_rules(AnswerRules(mode=Mode.SLOW, slow_seconds=20))
 
     def send() -> None:
         with pytest.raises(httpx.HTTPError):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.model.advice import Evidence, evaluate
+from fifo_cli.model.advice import Snapshot, evaluate
 from fifo_cli.model.drift import Drift, ResourceState, lacking_actions
 from fifo_cli.model.drift_advice import drift_problems, role_of
 from fifo_cli.model.drift_effects import EFFECTS
@@ -426,5 +426,5 @@ def test_what_is_somebody_elses_and_starts_the_worker_is_named_with_what_ends_it
     assert (found.state, found.text, found.next) == (state, reason, step)
     # Then it is not said that messages wait.
     measured = Measurements(worker="paused", started_by=drift.started_by)
-    [paused] = [one for one in evaluate(Evidence(given, measured, NOW)) if "paused" in one.text]
+    [paused] = [one for one in evaluate(Snapshot(given, measured, NOW)) if "paused" in one.text]
     assert (paused.text, paused.means) == ("the worker is paused", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.model.advice import Evidence, advise, evaluate
+from fifo_cli.model.advice import Snapshot, advise, evaluate
 from fifo_cli.model.health import (
     STATES,
     Maintenance,
@@ -43,7 +43,7 @@ def judged(**changes: Any) -> list[tuple[str, str]]:
 def evaluated(
     measured: Measurements, check: Check = CHECK, settings: Settings = SETTINGS
 ) -> tuple[Problem, ...]:
-    return evaluate(Evidence(settings, measured, NOW, check=check))
+    return evaluate(Snapshot(settings, measured, NOW, check=check))
 
 
 def test_a_pipeline_with_empty_queues_and_running_functions_is_well() -> None:
@@ -156,7 +156,7 @@ def test_a_redrive_is_advised_for_after_the_maintenance(maintenance: Maintenance
 def test_while_maintenance_is_going_on_nobody_is_sent_to_do_the_same(found: dict[str, Any]) -> None:
     facts = {**found, "queues": queues(**found.get("queues", {}))}
 
-    first, *rest = advise(Evidence(SETTINGS, replace(WELL, maintenance=REDRIVE, **facts), NOW))
+    first, *rest = advise(Snapshot(SETTINGS, replace(WELL, maintenance=REDRIVE, **facts), NOW))
 
     assert first.text == "maintenance is going on: redrive by ada"
     assert first.next.startswith("wait for it to finish")
@@ -306,6 +306,6 @@ def test_a_function_whose_concurrency_is_0_has_that_taken_away(polled: bool, the
 
 
 def test_a_missing_key_says_what_it_means() -> None:
-    found = advise(Evidence(SETTINGS, Measurements(), NOW, missing_keys=(("api_key", "/orders/api-key"),)))
+    found = advise(Snapshot(SETTINGS, Measurements(), NOW, missing_keys=(("api_key", "/orders/api-key"),)))
 
     assert found[0].means == "messages wait in the queue, in order; nothing is lost meanwhile"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.model.advice import Evidence, advise, advise_on_stuck
+from fifo_cli.model.advice import Snapshot, advise, advise_on_stuck
 from fifo_cli.model.health import Measurements, Polling, Problem, State, TriggerState
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
@@ -51,7 +51,7 @@ def numbers(visible: int = 5, worker: TriggerState = "running", **more: Any) -> 
 
 def problems(runs: Runs, measured: Measurements | None = None, **more: Any) -> list[Problem]:
     given = more.pop("given", settings())
-    return list(advise(Evidence(given, measured or numbers(), NOW, runs=runs, **more)))
+    return list(advise(Snapshot(given, measured or numbers(), NOW, runs=runs, **more)))
 
 
 def failure(minutes: float, group: str, status: int = 503, **facts: Any) -> WatchEvent:

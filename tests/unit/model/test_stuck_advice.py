@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fifo_cli.model.advice import Evidence, advise
+from fifo_cli.model.advice import Snapshot, advise
 from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.health import Maintenance, Measurements, Problem
 from fifo_cli.model.queue_counts import Counted
@@ -73,7 +73,7 @@ def problems(
     )
     runs = [WorkerRun(one.time, 1, one.delivered, 0, 1) for one in events if one.fate == "run ended"]
     stuck = follow(StuckGroups(), events).stuck
-    return list(advise(Evidence(given, found, NOW, runs=Runs(tuple(runs[::-1]), stuck), patient=patient)))
+    return list(advise(Snapshot(given, found, NOW, runs=Runs(tuple(runs[::-1]), stuck), patient=patient)))
 
 
 HANGS = {"reason": "no call to shop: orders:f did not return within 5 s", "api": "shop", "owner": "api"}
@@ -611,13 +611,13 @@ def test_a_paused_worker_is_resumed_at_once_or_when_the_api_is_back() -> None:
 
 def test_an_enqueuer_that_is_paused_or_fails_comes_before_its_symptom() -> None:
     late = Measurements(worker="running", enqueuer="paused", iterator_age=7200)
-    paused, behind = advise(Evidence(SETTINGS, late, NOW))
+    paused, behind = advise(Snapshot(SETTINGS, late, NOW))
     assert (paused.state, paused.next, behind.next) == ("critical", "`fifo-cli resume enqueuer`", "")
     assert (paused.avoid or "").startswith("put the items again")
 
     failing = Batches((Batch(NOW - timedelta(hours=1), error="KeyError: x", raised=True),))
     well = Measurements(worker="running", enqueuer="running", iterator_age=7200)
-    failed, behind = advise(Evidence(SETTINGS, well, NOW, batches=failing))
+    failed, behind = advise(Snapshot(SETTINGS, well, NOW, batches=failing))
     assert (failed.state, failed.next, behind.next) == ("critical", "`fifo-cli logs enqueuer`", "")
 
 
@@ -714,7 +714,7 @@ def test_drift_is_advised_on_after_what_holds_up_messages(measured: dict[str, An
     queues: Any = {"dlq": Counted("orders-dlq.fifo", facts.pop("dlq", 0), 0, 0)}
     drift = Problem("warning", "not as in fifo.toml", "`fifo-cli plan`")
 
-    found = advise(Evidence(SETTINGS, Measurements(queues=queues, **facts), NOW, others=(drift,)))
+    found = advise(Snapshot(SETTINGS, Measurements(queues=queues, **facts), NOW, others=(drift,)))
 
     assert found[0].text == first
     assert drift in found
@@ -724,4 +724,4 @@ def test_what_is_missing_is_advised_on_first() -> None:
     missing = Problem("critical", "missing: function orders-worker", "`fifo-cli deploy`")
     measured = Measurements(missing=("orders-hold.fifo",))
 
-    assert advise(Evidence(SETTINGS, measured, NOW, others=(missing,)))[0] == missing
+    assert advise(Snapshot(SETTINGS, measured, NOW, others=(missing,)))[0] == missing

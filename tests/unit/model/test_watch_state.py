@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fifo_cli.model.advice import Evidence
+from fifo_cli.model.advice import Snapshot
 from fifo_cli.model.health import Measurements
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
@@ -26,7 +26,7 @@ def at(seconds: float) -> datetime:
 
 def sample(seconds: float, *events: WatchEvent, main: int = 5) -> Sample:
     measured = Measurements(queues={"main": Counted("m", main, 0, 0)})
-    return Sample(at(seconds), measured, Evidence(SETTINGS, measured, at(seconds)), events=events)
+    return Sample(at(seconds), measured, Snapshot(SETTINGS, measured, at(seconds)), events=events)
 
 
 def happening(fate: Fate, message: str = "m1", group: str = "g", status: int | None = None) -> WatchEvent:

@@ -104,7 +104,7 @@ class Line:
         self.given_back: list[str] = []
         self.extended: list[tuple[str, float]] = []
         self.most_hidden = 0
-        self.settles = 0
+        self.deletes = 0
         self.hidden_seconds = HIDDEN_SECONDS
         self._hidden: dict[str, tuple[str, float]] = {}  # message id: receipt_handle, until
         self._lost: set[str] = set()
@@ -147,7 +147,7 @@ class Line:
 
     @_alone
     def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
-        self.settles += 1
+        self.deletes += 1
         return self.faults.around(partial(self._delete, received))
 
     def _delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:

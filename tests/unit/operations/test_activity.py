@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.model.advice import LATE, Evidence, advise
+from fifo_cli.model.advice import LATE, Snapshot, advise
 from fifo_cli.model.auth_settings import read_auth
 from fifo_cli.model.health import Measurements, Problem, State, TriggerState, worst
 from fifo_cli.model.names import FunctionRole
@@ -86,11 +86,11 @@ def problems(
     patient: bool = True,
 ) -> list[Problem]:
     """Return what the logs show; what the numbers do is not asked here."""
-    evidence = Evidence(
+    snapshot = Snapshot(
         given or settings(), measured or numbers(5), NOW, None, runs, found, late=late, patient=patient
     )
     return [
-        one for one in advise(evidence) if one.text != "the worker is paused" and "oldest" not in one.text
+        one for one in advise(snapshot) if one.text != "the worker is paused" and "oldest" not in one.text
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from fifo_cli.aws.secrets_manager import get_value
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.handlers.delivery import ApiDelivery
 from fifo_cli.handlers.failure import ConfigurationError
@@ -34,7 +34,7 @@ def settings(*apis: Api, tags: dict[str, str] | None = None) -> Settings:
 @pytest.fixture
 def aws() -> Iterator[Aws]:
     with mock_aws():
-        yield Aws(Target(local=True))
+        yield Aws(AwsEndpoint(local=True))
 
 
 def stored(aws: Aws, name: str = "/o/k") -> dict[str, Any]:
@@ -394,7 +394,7 @@ def interfere(aws: Aws, change: Callable[[int], object]) -> None:
 
 
 def test_two_who_set_fields_of_a_secret_at_the_same_time_lose_neither(aws: Aws) -> None:
-    others = Aws(Target(local=True))
+    others = Aws(AwsEndpoint(local=True))
     other = others.client("secretsmanager")
     other.create_secret(Name="o/api", SecretString='{"key":"old","theirs":"old"}')
 
@@ -411,7 +411,7 @@ def test_two_who_set_fields_of_a_secret_at_the_same_time_lose_neither(aws: Aws) 
 
 
 def test_a_secret_that_another_makes_at_the_same_time_keeps_the_fields_of_both(aws: Aws) -> None:
-    other = Aws(Target(local=True))
+    other = Aws(AwsEndpoint(local=True))
 
     def theirs(**_: Any) -> None:
         if not get_names(other):
@@ -439,7 +439,7 @@ def test_a_whole_secret_keeps_the_fields_that_other_keys_are(aws: Aws, value: st
 
 
 def test_who_is_always_overtaken_gives_up_and_says_so(aws: Aws) -> None:
-    others = Aws(Target(local=True))
+    others = Aws(AwsEndpoint(local=True))
     other = others.client("secretsmanager")
     other.create_secret(Name="o/api", SecretString="{}")
     interfere(aws, lambda time: other.put_secret_value(SecretId="o/api", SecretString=f'{{"n":"{time}"}}'))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names
 from fifo_cli.operations.queues.browse import browse, count_waiting
@@ -31,7 +31,7 @@ class CountingSqs(FakeSqs):
 
 class FakeAws(Aws):
     def __init__(self, sqs: CountingSqs) -> None:
-        super().__init__(Target(local=True))
+        super().__init__(AwsEndpoint(local=True))
         self.sqs = sqs
 
     def client(self, service: Any, **options: Any) -> Any:

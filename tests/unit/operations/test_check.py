@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Seen
 from fifo_cli.errors import AwsError
 from fifo_cli.model.health import Measurements, Polling, Problem, ScheduleState, State
@@ -67,7 +67,7 @@ def test_a_check_that_could_not_ask_has_no_numbers_and_says_why() -> None:
 
 def answers(settings: Settings = SETTINGS, /, **changes: Any) -> Measurements:
     """Put together what a pipeline answers that is well, but for some answers or failures by question."""
-    aws = Aws(Target(local=True, region="eu-west-1"))
+    aws = Aws(AwsEndpoint(local=True, region="eu-west-1"))
     questions = measurement_questions(aws, settings, NAMES, None)  # type: ignore[arg-type]
     usual: dict[str, Any] = {
         "the depth of orders.fifo": Counted("orders.fifo", 2, 0, 0),
@@ -205,7 +205,7 @@ def test_locks_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
 @pytest.fixture
 def hanging() -> Iterator[Aws]:
     """AWS where no call ever returns until the test ends."""
-    aws, gate = Aws(Target(local=True)), threading.Event()
+    aws, gate = Aws(AwsEndpoint(local=True)), threading.Event()
 
     def hang(**_: Any) -> None:
         gate.wait(60)

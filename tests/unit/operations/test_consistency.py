@@ -16,7 +16,7 @@ import pytest
 from fifo_cli.aws.consistency import AT_ONCE, LATE, ConsistencyDelays, delays_of
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.aws.resources.queue import QueueAdmin
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import LONG_POLL_SECONDS, Queue
 from fifo_cli.errors import AwsError, Interrupted
 from fifo_cli.events import Event, Noted, Waiting, Warned
@@ -26,7 +26,7 @@ from fifo_cli.model.planning import make_destroy_plan, make_plan
 from fifo_cli.model.resources import Found, Key, Resource
 from fifo_cli.model.settings import Api, Functions, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.apply import Work, sleep_unless
-from fifo_cli.operations.deploy.at_rest import RunTimes, wait_for_enqueuer, wait_for_worker
+from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.deploy import apply, wait_until_shown
 from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
@@ -449,7 +449,7 @@ def test_one_server_on_this_machine_is_neither_polled_long_nor_read_slowly(endpo
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-west-1"}
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
-    aws = Aws(Target(endpoint_url=endpoint))
+    aws = Aws(AwsEndpoint(endpoint_url=endpoint))
     assert Queue(aws, Names("orders"), "main").long_poll_seconds == (0 if one else LONG_POLL_SECONDS)
     pause = pace_of(aws.client("dynamodbstreams")).pause
     assert pause < READ_PAUSE if one else pause == READ_PAUSE
@@ -469,13 +469,13 @@ class Asked:
 @pytest.mark.parametrize(
     ("target", "variables", "delays"),
     [
-        (Target(local=True, endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
-        (Target(endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
-        (Target(), {"AWS_ENDPOINT_URL": "http://localhost:4566"}, AT_ONCE),
-        (Target(), {}, LATE),
-        (Target(), {"AWS_ENDPOINT_URL_SQS": "http://localhost:9324"}, LATE),
-        (Target(), {"AWS_ENDPOINT_URL_LAMBDA": "http://localhost:3001"}, LATE),
-        (Target(endpoint_url="http://moto:5000"), {}, LATE),
+        (AwsEndpoint(local=True, endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
+        (AwsEndpoint(endpoint_url="http://127.0.0.1:1"), {}, AT_ONCE),
+        (AwsEndpoint(), {"AWS_ENDPOINT_URL": "http://localhost:4566"}, AT_ONCE),
+        (AwsEndpoint(), {}, LATE),
+        (AwsEndpoint(), {"AWS_ENDPOINT_URL_SQS": "http://localhost:9324"}, LATE),
+        (AwsEndpoint(), {"AWS_ENDPOINT_URL_LAMBDA": "http://localhost:3001"}, LATE),
+        (AwsEndpoint(endpoint_url="http://moto:5000"), {}, LATE),
     ],
     ids=str,
 )

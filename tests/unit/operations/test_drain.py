@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import ExitCode
 from fifo_cli.handlers.run_report import Outcome
 from fifo_cli.local.receiver import Receiver, Reply
@@ -153,7 +153,7 @@ def test_a_report_of_the_function_is_never_longer_than_lambda_answers(
     worker = Worker(waiting)
     made: Project = project(tmp_path)
     with Receiver(answer=worker) as receiver:
-        aws = Aws(Target(local=True, endpoint_url=receiver.url))
+        aws = Aws(AwsEndpoint(local=True, endpoint_url=receiver.url))
         result = drain_by_function(aws, made, DrainOptions(count))
     assert worker.asked == asked
     assert len(result.results) == min(waiting, waiting if count is None else count)
@@ -172,7 +172,7 @@ def test_a_drain_by_the_function_ends_where_its_breaker_kept_it_from_further_cal
         return Reply(200, json.dumps({"results": rows, "breaker": "HTTP 503 from shop"}).encode())
 
     with Receiver(answer=answer) as receiver:
-        aws = Aws(Target(local=True, endpoint_url=receiver.url))
+        aws = Aws(AwsEndpoint(local=True, endpoint_url=receiver.url))
         result = drain_by_function(aws, project(tmp_path), DrainOptions(None, 8, 2.5))
     assert asked == [{"count": 1500, "concurrency": 8, "max_rate": 2.5}]
     assert (result.breaker, result.exit_code) == ("HTTP 503 from shop", ExitCode.ATTENTION)

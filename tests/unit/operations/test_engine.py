@@ -186,7 +186,7 @@ def test_twelve_workers_at_once_keep_the_order_of_every_group(seed: int) -> None
     assert source.messages == []
 
 
-def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
+def test_groups_share_sends_and_both_sends_and_deletes_are_full() -> None:
     faults = FaultModel()
     # A take gives ten of one group.
     everything = messages([place // 10 for place in range(400)])
@@ -194,7 +194,7 @@ def test_groups_share_sends_and_both_sends_and_settles_are_full() -> None:
     run(source, target)
     in_order(everything, target)
     assert len(target.calls) <= 50
-    assert source.settles == 40
+    assert source.deletes == 40
 
 
 def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
@@ -215,7 +215,7 @@ def test_of_a_refused_message_the_group_waits_and_the_others_go_on() -> None:
     assert source.given_back == ["m4", "m2"]
 
 
-def test_a_refusal_that_no_try_mends_is_not_tried_again() -> None:
+def test_a_refusal_that_no_try_can_change_is_not_tried_again() -> None:
     faults = FaultModel()
     source, target = Line(messages([0]), faults), Arrivals(faults)
     target.refuse = lambda received: Rejection(received, "too long", retry=False)
@@ -242,7 +242,7 @@ def test_without_strictness_a_partial_refusal_is_reported_with_who_overtook_whom
     assert target.of("g0") == ["m0", "m2", "m3", "m1"]
 
 
-def test_a_message_that_cannot_be_settled_is_counted_and_not_sent_again() -> None:
+def test_a_message_that_cannot_be_deleted_is_counted_and_not_sent_again() -> None:
     faults = FaultModel()
     source, target = Line(messages([0, 1]), faults), Arrivals(faults)
     source.faults = FaultModel(refusals=1.0, clock=faults.clock)
@@ -366,7 +366,7 @@ def test_a_defect_in_one_worker_ends_the_move_and_gives_everything_back() -> Non
     assert sorted(source.given_back) == ["m0", "m1"]
 
 
-def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back() -> None:
+def test_a_defect_while_messages_are_received_gives_all_of_them_back() -> None:
     faults = FaultModel()
     source, target = Line(messages([0, 1, 0, 1, 0, 1]), faults), Arrivals(faults)
 
@@ -381,7 +381,7 @@ def test_a_defect_while_messages_are_taken_into_the_hand_gives_all_of_them_back(
     assert source.given_back == ["m5", "m4", "m3", "m2", "m1", "m0"]
 
 
-def test_reported_to_stop_it_settles_what_the_target_has_and_gives_back_the_rest() -> None:
+def test_reported_to_stop_it_deletes_what_the_target_has_and_gives_back_the_rest() -> None:
     faults = FaultModel()
     everything = messages([0] * 8)
     source, target = Line(everything, faults), Arrivals(faults)
@@ -456,7 +456,7 @@ def test_a_call_never_holds_more_bytes_than_the_target_takes() -> None:
     assert max(len(call) for call in target.calls) == 2
 
 
-def test_the_hand_does_not_grow_with_the_queue() -> None:
+def test_what_is_in_flight_does_not_grow_with_the_queue() -> None:
     faults = FaultModel()
     everything = messages([place % 50 for place in range(1000)])
     source, target = Line(everything, faults), Arrivals(faults)
@@ -485,7 +485,7 @@ def test_nothing_is_sent_before_it_may_be_though_workers_take_meanwhile(workers:
 
 @pytest.mark.parametrize("workers", [1, 12])
 @pytest.mark.parametrize("wanted", [None, lambda received: False], ids=["all", "none"])
-def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
+def test_what_forbids_to_send_ends_it_and_few_were_in_flight_and_are_given_back(
     workers: int, wanted: Callable[[ReceivedMessage], bool] | None
 ) -> None:
     faults = FaultModel()
@@ -508,8 +508,8 @@ def test_what_forbids_to_send_ends_it_with_a_hand_of_bounded_size_given_back(
     assert [one.message for one in source.receive(10, wait=False)] == everything[:10]
 
 
-def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
-    class SlowToSettle(Line):
+def test_what_a_delete_makes_free_is_asked_for_while_it_is_under_way() -> None:
+    class SlowToDelete(Line):
         def delete(self, received: Sequence[ReceivedMessage]) -> list[Rejection]:
             found.clear()
             refused = super().delete(received)
@@ -526,7 +526,7 @@ def test_what_a_settle_makes_free_is_asked_for_while_it_is_under_way() -> None:
     faults, found = FaultModel(), threading.Event()
     ahead: list[bool] = []
     everything = messages([0] * 50)
-    source, target = SlowToSettle(everything, faults), Arrivals(faults, strict=False)
+    source, target = SlowToDelete(everything, faults), Arrivals(faults, strict=False)
     assert move(source, target, MoveOptions(workers=12)).moved == 50
     in_order(everything, target)
     assert ahead

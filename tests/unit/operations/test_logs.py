@@ -12,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.names import Names
@@ -25,7 +25,7 @@ START = int(SINCE.timestamp() * 1000)
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from fifo_cli.aws.consistency import AT_ONCE
 from fifo_cli.errors import AwsError, BusyError, ExitCode
 from fifo_cli.events import Event, Warned
-from fifo_cli.model.unfinished import LOCK_LIFETIME
+from fifo_cli.model.unfinished_operations import LOCK_LIFETIME
 from fifo_cli.operations.maintenance_lock import (
     MAINTENANCE_TAG,
     RESTORE_TAG,

@@ -8,7 +8,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.events import Event, Noted, Progressed
 from fifo_cli.operations.queues.native_redrive import (
@@ -41,7 +41,7 @@ class Service:
     """A stubbed client, a clock, and what was heard."""
 
     def __init__(self) -> None:
-        aws = Aws(Target(local=True))
+        aws = Aws(AwsEndpoint(local=True))
         self.stub, self.once = Stubber(aws.client("sqs")), Stubber(aws.client("sqs", attempts=1))
         self.stub.activate()
         self.once.activate()

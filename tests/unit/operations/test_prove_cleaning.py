@@ -12,7 +12,7 @@ from fifo_cli.model.resources import wanted_resources
 from fifo_cli.model.settings import load
 from fifo_cli.operations.prove.cost import dollars
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Done, Layout, layouts
-from fifo_cli.operations.prove.remains import (
+from fifo_cli.operations.prove.run_resources import (
     OWNER_TAG,
     RUN_TAKES,
     may_run,
@@ -21,7 +21,7 @@ from fifo_cli.operations.prove.remains import (
     run_of,
 )
 from fifo_cli.operations.prove.run_folder import OWNER_FILE, remove_left_folders, run_folder
-from fifo_cli.operations.prove.stage import IDLE_SECONDS, Waits
+from fifo_cli.operations.prove.check_context import IDLE_SECONDS, Waits
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

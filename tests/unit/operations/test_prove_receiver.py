@@ -9,7 +9,7 @@ import pytest
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import UsageError
-from fifo_cli.model.receiver_protocol import Mode, Temper
+from fifo_cli.model.receiver_protocol import Mode, AnswerRules
 from fifo_cli.operations.prove.receiver import HttpReceiver, ReceiverError, UnreachableError
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -43,7 +43,7 @@ class Wire:
 def test_every_request_has_the_secret_and_no_repr_does() -> None:
     wire = Wire(httpx.Response(200, json={}))
     receiver = wire.receiver()
-    receiver.set_temper(Temper(mode=Mode.THROTTLED, retry_after=7, key="k", refuse=("a-1",)))
+    receiver.set_rules(AnswerRules(mode=Mode.THROTTLED, retry_after=7, key="k", refuse=("a-1",)))
     receiver.forget()
     first, second = wire.requests
     assert (first.method, str(first.url)) == ("PUT", "https://api.example.com/prove/temper")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Event, Waiting
@@ -21,7 +21,7 @@ NAMES = Names("orders")
 class Bench:
     """A queue whose service is stubbed, and a clock."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: AwsEndpoint) -> None:
         self.aws = Aws(target)
         self.clock = Clock()
         self.queue = Queue(self.aws, NAMES, "dlq")
@@ -56,7 +56,7 @@ class Bench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    return Bench(Target(region="us-east-1"))
+    return Bench(AwsEndpoint(region="us-east-1"))
 
 
 def test_it_waits_the_minute_that_sqs_takes(bench):
@@ -70,7 +70,7 @@ def test_it_waits_the_minute_that_sqs_takes(bench):
 
 
 def test_the_embedded_stack_is_not_waited_for():
-    bench = Bench(Target(endpoint_url="http://127.0.0.1:9", local=True))
+    bench = Bench(AwsEndpoint(endpoint_url="http://127.0.0.1:9", local=True))
     bench.counts(1)
     bench.stub.add_response("purge_queue", {})
     bench.counts(0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import ExitCode, NotDeployedError, UsageError
 from fifo_cli.operations.table.put import NewItem, put, read_items
 
@@ -155,7 +155,7 @@ def test_only_the_first_fifty_problems_are_reported_and_the_rest_is_counted() ->
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.events import Event, Noted, Warned
 from fifo_cli.model.settings import Api, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.pause import _warn
@@ -16,7 +16,7 @@ def test_restoring_order_resumes_by_itself_and_passes_on_no_warning_of_what_a_lo
         api=(Api(url="https://api.example.com"),),
     )
     heard: list[Event] = []
-    pause = PipelinePause(Aws(Target(local=True)), settings, heard.append)
+    pause = PipelinePause(Aws(AwsEndpoint(local=True)), settings, heard.append)
 
     _warn(settings, "all", pause._pass_on)
     pause._pass_on(Warned("nothing of it has settled"))

@@ -26,7 +26,7 @@ NOTED = MoveOptions(history=MoveNotes(unnoted, "redriven", "dlq", "main"))
 
 
 class Bench:
-    """A hand with ten messages of one group, of which there are more behind them."""
+    """Ten messages of one group in flight; there are more of it behind them."""
 
     def __init__(self, options: MoveOptions | None = None) -> None:
         self.in_flight = InFlightMessages(
@@ -41,7 +41,7 @@ class Bench:
         self.in_flight.received(take or self.receive(), ten, asked_at=NOW, exhausted=False)
 
     def delete(self) -> Delete:
-        """Send what is in flight, find that what is behind it is not to be had, and begin to settle."""
+        """Send what is in flight, find that what is behind it is not to be had, and begin to delete."""
         while not isinstance(action := self.in_flight.choose(NOW), Delete):
             match action:
                 case Send():
@@ -69,7 +69,7 @@ class Bench:
         self.in_flight.received(take, [], asked_at=NOW, exhausted=False)
 
 
-def test_what_settles_make_free_is_asked_for_a_moment_behind_them_once() -> None:
+def test_what_deletes_make_free_is_asked_for_a_moment_behind_them_once() -> None:
     bench = Bench()
     bench.arrive()
     bench.delete()
@@ -195,7 +195,7 @@ def test_in_whichever_order_calls_end_what_is_deleted_was_noted_and_the_history_
     assert noted - {one.message.message_id for one in in_flight.stayed} == set(arrived)
 
 
-def test_what_is_taken_before_the_settle_is_answered_is_sent_in_its_turn() -> None:
+def test_what_is_received_before_the_delete_is_answered_is_sent_in_its_turn() -> None:
     bench = Bench()
     bench.arrive()
     delete = bench.delete()
@@ -208,7 +208,7 @@ def test_what_is_taken_before_the_settle_is_answered_is_sent_in_its_turn() -> No
     assert bench.in_flight.report.moved == 20
 
 
-def test_after_the_settle_what_it_made_free_is_asked_for_whether_or_not_it_was_before() -> None:
+def test_after_the_delete_what_it_made_free_is_asked_for_whether_or_not_it_was_before() -> None:
     bench = Bench()
     bench.arrive()
     delete = bench.delete()
@@ -249,7 +249,7 @@ def test_where_it_did_not_pay_it_is_tried_again_after_a_while() -> None:
     assert 4 <= len(tries) <= 5
 
 
-def test_what_is_in_hand_is_kept_even_if_nothing_else_may_be_done() -> None:
+def test_what_is_in_flight_is_kept_hidden_even_if_nothing_else_may_be_done() -> None:
     bench = Bench()
     bench.arrive()
     assert bench.in_flight.choose(NOW, only_extend_visibility=True) is None
@@ -263,25 +263,25 @@ def test_of_a_message_that_came_again_the_newest_handle_counts(when: str) -> Non
     """An old one may seem to succeed, and delete nothing (API Reference, DeleteMessage)."""
     bench = Bench()
     bench.arrive()
-    hand = bench.in_flight
+    in_flight = bench.in_flight
     again = [ReceivedMessage(message(f"m{n}"), "newest") for n in range(10)]
 
     def come_again() -> None:
         take = Receive(10, wait=False, started=99, ahead=False)
-        hand.actions += 1
-        hand._prefetcher.receives += 1
-        hand.received(take, again, asked_at=NOW, exhausted=False)
+        in_flight.actions += 1
+        in_flight._prefetcher.receives += 1
+        in_flight.received(take, again, asked_at=NOW, exhausted=False)
 
     if when == "waiting":
         come_again()
-    send = hand.choose(NOW)
+    send = in_flight.choose(NOW)
     assert isinstance(send, Send)
     if when == "sent":
         come_again()
-    hand.sent(send, {}, whole=False, now=NOW)
+    in_flight.sent(send, {}, whole=False, now=NOW)
     if when == "to be deleted":
         come_again()
-    delete = hand.choose(NOW)
+    delete = in_flight.choose(NOW)
     assert isinstance(delete, Delete)
     assert {item.received.receipt_handle for item in delete.items} == {"newest"}
     assert len(delete.items) == 10

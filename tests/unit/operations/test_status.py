@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Seen
 from fifo_cli.errors import AwsError, ExitCode, NotDeployedError
 from fifo_cli.model.drift import Drift, ResourceState
@@ -281,7 +281,7 @@ class _Mapping:
 
 def test_a_pipeline_of_which_nothing_exists_is_not_deployed(tmp_path: Path) -> None:
     project = Project(settings(), tmp_path / "fifo.toml")
-    aws = Aws(Target(local=True, region="eu-west-1"))
+    aws = Aws(AwsEndpoint(local=True, region="eu-west-1"))
     with mock_aws():
         # moto's router is made at a service's first call, and not safely by two threads at once.
         aws.client("lambda").list_functions()

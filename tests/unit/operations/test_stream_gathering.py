@@ -14,7 +14,7 @@ from fifo_cli.events import Event, Warned
 from fifo_cli.operations.stream import replay_records as gathering
 from fifo_cli.operations.stream.reader import ReadPace, Window
 from fifo_cli.operations.stream.record_filter import RecordFilter
-from fifo_cli.operations.stream.replay_records import Gathered, Lineup, gather
+from fifo_cli.operations.stream.replay_records import GatheredRecords, Lineup, gather
 from fifo_cli.operations.stream.replay_store import temporary_checkpoint
 from fifo_cli.operations.stream.shards import record_of
 from tests.unit.operations.simulated_stream import (
@@ -72,7 +72,7 @@ def test_records_of_several_shards_are_lined_up_by_the_time_they_were_written(st
     )
     found, line = streams.gather()
     label = "2026-01-02T03:00:00.000"
-    assert found == Gathered(20, False, {f"{label}/a": f"{18:030}", f"{label}/b": f"{19:030}"})
+    assert found == GatheredRecords(20, False, {f"{label}/a": f"{18:030}", f"{label}/b": f"{19:030}"})
     assert line == [f"e{n}" for n in range(20)]
 
 
@@ -89,7 +89,7 @@ def test_what_a_replaced_stream_holds_comes_before_what_its_successor_holds(stre
 
 def test_only_what_is_chosen_is_kept_and_what_was_read_is_counted(streams):
     streams.add("2026-01-02T03:00:00.000", chain("a", range(10)))
-    assert streams.gather(choice=RecordFilter(event_ids={"e3", "e4"})) == (Gathered(10, False), ["e3", "e4"])
+    assert streams.gather(choice=RecordFilter(event_ids={"e3", "e4"})) == (GatheredRecords(10, False), ["e3", "e4"])
 
 
 def test_a_clock_that_goes_back_does_not_turn_a_shards_order_around(streams):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.model.drift import Drift, ResourceState
 from fifo_cli.model.settings import Settings
@@ -51,7 +51,7 @@ class World:
 
     def connect(self) -> Aws:
         self.connected += 1
-        aws = Aws(Target(local=True))
+        aws = Aws(AwsEndpoint(local=True))
         for service in ("sqs", "cloudwatch", "events", "lambda", "logs"):
             aws.client(service).meta.events.register("before-call", self._answer)
         return aws
@@ -119,8 +119,8 @@ def test_drift_is_looked_at_first_and_once_a_minute(world: World) -> None:
         world.now += timedelta(seconds=15)
 
     assert asked == [START, START + timedelta(minutes=1)]
-    assert sample.evidence is not None
-    assert [(one.state, one.text) for one in sample.evidence.others] == [
+    assert sample.snapshot is not None
+    assert [(one.state, one.text) for one in sample.snapshot.others] == [
         ("critical", "missing: role orders-worker")
     ]
 

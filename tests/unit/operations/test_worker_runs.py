@@ -11,7 +11,7 @@ import pytest
 from botocore.stub import Stubber
 
 from fifo_cli.aws.logs import LogEvent
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
@@ -109,7 +109,7 @@ def test_attempts_are_counted_by_the_lines_of_the_log_and_not_by_receives() -> N
 
 @pytest.fixture
 def aws() -> Aws:
-    return Aws(Target(local=True))
+    return Aws(AwsEndpoint(local=True))
 
 
 class Log:

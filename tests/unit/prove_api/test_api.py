@@ -1,4 +1,4 @@
-"""The protocol of the API that prove delivers to: who is answered, by which temper, and what is recorded."""
+"""The protocol of the API that prove delivers to: who is answered, by which rules, and what is recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.local.prove_receiver import MemoryStore
-from fifo_cli.model.receiver_protocol import SECRET_HEADER, Mode, Received, Temper
+from fifo_cli.model.receiver_protocol import SECRET_HEADER, Mode, Received, AnswerRules
 from fifo_cli.prove_api.api import MODES, ProveApi, Request, Response, sha256
 
 SECRET = "s" * 32
@@ -31,8 +31,8 @@ class Caller:
         body = {"id": item, "group": "a", "number": 1, "note": "kept nowhere"}
         return self.call("POST", "/deliver", body, **{"idempotency_key": f"key-{item}", **headers})
 
-    def temper(self, **values: Any) -> None:
-        assert self.call("PUT", "/temper", Temper(**values).document()).status == 200
+    def rules(self, **values: Any) -> None:
+        assert self.call("PUT", "/temper", AnswerRules(**values).document()).status == 200
 
     def received(self, after: int = 0) -> list[Received]:
         answer = self.call("GET", f"/received?after={after}")
@@ -78,19 +78,19 @@ def test_secret_and_key_are_compared_in_constant_time_and_kept_as_hashes(
         return one == other
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    caller.temper(key="the-key-of-the-api")
+    caller.rules(key="the-key-of-the-api")
     compared.clear()
     caller.deliver(authorization="Bearer wrong")
     assert compared == [
         (sha256(SECRET), sha256(SECRET)),
         (sha256("wrong"), sha256("the-key-of-the-api")),
     ]
-    assert "the-key" not in repr(caller.api.store.temper())
+    assert "the-key" not in repr(caller.api.store.rules())
     assert SECRET not in repr(caller.api)
 
 
 @pytest.mark.parametrize(
-    ("temper", "status", "headers", "delay"),
+    ("rules", "status", "headers", "delay"),
     [
         ({"mode": Mode.OK}, 200, {}, 0.0),
         ({"mode": Mode.UNAVAILABLE}, 503, {}, 0.0),
@@ -103,9 +103,9 @@ def test_secret_and_key_are_compared_in_constant_time_and_kept_as_hashes(
     ],
 )
 def test_it_answers_by_its_temper_and_records_what_it_answered(
-    caller: Caller, temper: dict[str, Any], status: int, headers: dict[str, str], delay: float
+    caller: Caller, rules: dict[str, Any], status: int, headers: dict[str, str], delay: float
 ) -> None:
-    caller.temper(**temper)
+    caller.rules(**rules)
     answer = caller.deliver()
     assert (answer.status, answer.headers, answer.delay) == (status, headers, delay)
     assert [one.status for one in caller.received()] == [status]
@@ -116,7 +116,7 @@ def test_every_mode_of_the_protocol_is_one_of_the_api() -> None:
 
 
 def test_it_answers_401_until_the_key_is_rotated(caller: Caller) -> None:
-    caller.temper(key="new-key", refuse=("a-2",))
+    caller.rules(key="new-key", refuse=("a-2",))
     statuses = [
         caller.deliver(item, **headers).status
         for item, headers in (

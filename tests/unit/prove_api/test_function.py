@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 
 from fifo_cli.prove_api import function as module
-from fifo_cli.prove_api.api import RecordedDelivery, Response, Temper, sha256
+from fifo_cli.prove_api.api import RecordedDelivery, Response, AnswerRules, sha256
 from fifo_cli.prove_api.function import TableStore, answer_of, request_of
 
 
@@ -44,10 +44,10 @@ def delivery(number: int, group: str = "a") -> RecordedDelivery:
 
 def test_the_temper_is_kept_whole(dynamodb: Any) -> None:
     store = TableStore(dynamodb, "t")
-    assert store.temper() == Temper()
-    temper = Temper("429", 7, 1.5, sha256("key"), ("a-1", "é"))
-    store.set_temper(temper)
-    assert TableStore(dynamodb, "t").temper() == temper
+    assert store.rules() == AnswerRules()
+    rules = AnswerRules("429", 7, 1.5, sha256("key"), ("a-1", "é"))
+    store.set_rules(rules)
+    assert TableStore(dynamodb, "t").rules() == rules
 
 
 def test_deliveries_are_numbered_in_their_order_and_read_from_a_number_on(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fifo_cli.model.advice import Evidence
+from fifo_cli.model.advice import Snapshot
 from fifo_cli.model.health import Measurements
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.settings import Settings
@@ -53,8 +53,8 @@ def dashboard(reason: str = "the API answered 503", group: str = "ada") -> Watch
         Sample(NOW - timedelta(seconds=2), measured(3)),
     )
     now = measured(5, 1)
-    evidence = Evidence(SETTINGS, now, NOW)
-    return seen(first, Sample(NOW, now, evidence, events=events, next_run=NOW + timedelta(seconds=90)))
+    snapshot = Snapshot(SETTINGS, now, NOW)
+    return seen(first, Sample(NOW, now, snapshot, events=events, next_run=NOW + timedelta(seconds=90)))
 
 
 def text(shown: WatchState, width: int = 80, height: int = 24, **options: Any) -> list[str]:
@@ -221,10 +221,10 @@ def test_where_the_queue_starts_the_worker_pauses_are_shown_in_place_of_a_next_r
         breaker=OpenBreaker(NOW - timedelta(minutes=2), NOW, NOW + timedelta(minutes=1), 1),
         as_of=NOW - timedelta(minutes=1),
     )
-    evidence = Evidence(SETTINGS.model_copy(update={"worker": worker}), measured(), NOW, runs=runs)
+    snapshot = Snapshot(SETTINGS.model_copy(update={"worker": worker}), measured(), NOW, runs=runs)
 
-    lines = text(seen(WatchState("orders"), Sample(NOW, measured(), evidence)))
-    empty = text(seen(WatchState("orders"), Sample(NOW, measured(0), evidence)))
+    lines = text(seen(WatchState("orders"), Sample(NOW, measured(), snapshot)))
+    empty = text(seen(WatchState("orders"), Sample(NOW, measured(0), snapshot)))
 
     assert "worker   running, started by the queue   enqueuer running" in lines
     assert "breaker  open for 2m, one call at 12:01:00" in lines
@@ -232,5 +232,5 @@ def test_where_the_queue_starts_the_worker_pauses_are_shown_in_place_of_a_next_r
     assert not any(line.startswith(("breaker", "paused")) for line in empty)
     for state in ("paused", "stopped"):
         still = replace(measured(), worker=state)
-        lines = text(seen(WatchState("orders"), Sample(NOW, still, replace(evidence, measured=still))))
+        lines = text(seen(WatchState("orders"), Sample(NOW, still, replace(snapshot, measured=still))))
         assert "breaker  open for 2m, the worker does not run" in lines

@@ -14,7 +14,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.handlers.signed_calls import NO_HEADERS
 
 THREADS = 8
@@ -42,7 +42,7 @@ class Service:
         self.gate = threading.Event()
         self.requests = 0
         self.others = others or {}
-        self.aws = Aws(Target(local=True, endpoint_url="http://127.0.0.1:9"))
+        self.aws = Aws(AwsEndpoint(local=True, endpoint_url="http://127.0.0.1:9"))
         self.client = self.aws.client(name, attempts=1)
         self.client.meta.events.register("before-send", self._answer)
 
@@ -75,7 +75,7 @@ def opened(name: str = "sqs", others: Mapping[int, int | Exception] | None = Non
 
 
 def ask_at_once(service: Service) -> list[str]:
-    with service.aws.answers.kept(), ThreadPoolExecutor(THREADS) as threads:
+    with service.aws.read_cache.kept(), ThreadPoolExecutor(THREADS) as threads:
         asked = [threads.submit(service.ask) for _ in range(THREADS)]
         service.gate.set()
         return [one.result(10) for one in asked]
@@ -83,7 +83,7 @@ def ask_at_once(service: Service) -> list[str]:
 
 def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() -> None:
     service = opened()
-    with service.aws.answers.kept():
+    with service.aws.read_cache.kept():
         service.tags().clear()
         assert (service.tags(), service.tags("other")) == ({"number": "1"}, {"number": "2"})
     assert service.tags() == {"number": "3"}
@@ -91,7 +91,7 @@ def test_while_answers_are_kept_a_read_is_made_once_and_each_has_its_own_copy() 
 
 def test_a_shared_answer_is_decoded_as_the_first_one_was() -> None:
     service = opened("iam")
-    with service.aws.answers.kept():
+    with service.aws.read_cache.kept():
         first, second = (service.client.get_role(RoleName="r")["Role"] for _ in range(2))
     assert first == second
     assert second["AssumeRolePolicyDocument"] == {"Version": "1"}
@@ -100,7 +100,7 @@ def test_a_shared_answer_is_decoded_as_the_first_one_was() -> None:
 
 def test_neither_a_failure_nor_a_change_is_kept() -> None:
     service = opened(others={1: 400})
-    with service.aws.answers.kept():
+    with service.aws.read_cache.kept():
         with pytest.raises(ClientError):
             service.tags()
         assert service.tags() == {"number": "2"}

@@ -171,7 +171,7 @@ def _listed(aws: Aws, pipeline: str) -> tuple[list[Candidate], dict[str, FifoErr
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class RunResources:
     """What is there of one run, with a tag that says so at least once; ``owner`` is that of the run."""
 
     pipeline: str
@@ -180,7 +180,7 @@ class Remains:
     owner: str = ""
 
 
-def remains(found: Sequence[Candidate]) -> list[Remains]:
+def resources_by_run(found: Sequence[Candidate]) -> list[RunResources]:
     """Return what earlier runs left, or running ones have, by run; nothing of another pipeline."""
     by_run: dict[str, list[Candidate]] = defaultdict(list)
     for one in found:
@@ -191,5 +191,5 @@ def remains(found: Sequence[Candidate]) -> list[Remains]:
     for name, theirs in sorted(by_run.items()):
         owner = theirs[0].tags[OWNER_TAG]
         resources = tuple(one.resource for one in theirs)
-        runs.append(Remains(name, resources, may_run(owner, now), owner))
+        runs.append(RunResources(name, resources, may_run(owner, now), owner))
     return runs

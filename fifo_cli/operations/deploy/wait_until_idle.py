@@ -1,4 +1,4 @@
-"""Waiting until a paused function is at rest: nothing starts any more, and what was started has ended."""
+"""Waiting until a paused function is idle: nothing starts any more, and what was started has ended."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def wait_for_worker(
     for one in mappings:
         gates.mappings.wait_settled(one)
     scheduled = len(mappings) < len(triggers)
-    rest = _Rest(
+    watch = _IdleWatch(
         starts_until=since + (delays.last_run if scheduled else 0),
         ends=None if scheduled or until_visible else waiter.clock() + _ending(times, delays),
         counts=delays.queue_counts,
     )
 
     def attempt() -> Pending | None:
-        return rest.look(gates.queues.in_flight(names.main), waiter.clock())
+        return watch.look(gates.queues.in_flight(names.main), waiter.clock())
 
     # Counts are late twice: they show for so long what has ended, and then have to show nothing for so long.
     longest = (times.timeout + times.hidden).total_seconds()
@@ -93,7 +93,7 @@ def wait_for_worker(
             late = f"{late}, as an API may have asked for a longer pause (Retry-After)"
         waiter.listener(Warned(f"{late}; look with {command_line('status' if mappings else 'depth')}"))
         return False
-    if rest.empty_since is None:
+    if watch.empty_since is None:
         text = f"the last run has ended; some messages of {names.main} are hidden until their group's pause"
         waiter.listener(Noted(f"{text} is over"))
     return True
@@ -108,7 +108,7 @@ def _ending(times: RunTimes, delays: ConsistencyDelays) -> float:
 
 
 @dataclass(slots=True)
-class _Rest:
+class _IdleWatch:
     """What SQS's counts show of a worker that is paused; times are the waiter's clock, in seconds.
 
     Until ``starts_until`` a run may start, at ``ends`` the last one has ended. The counts are late by

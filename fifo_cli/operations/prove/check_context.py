@@ -17,7 +17,7 @@ from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.prove_result import Left, Measurement, Resource
-from fifo_cli.model.receiver_protocol import Received, Temper
+from fifo_cli.model.receiver_protocol import Received, AnswerRules
 from fifo_cli.operations.prove.deliveries import Batch, accepted_of, problems_of
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
 
@@ -64,7 +64,7 @@ _LONGEST_POLL: Final = 5.0
 
 
 @dataclass
-class Stage:
+class CheckContext:
     """One run. ``layout`` is the fifo.toml of the moment, ``key`` the API's key of the moment."""
 
     aws: Aws
@@ -123,9 +123,9 @@ class Stage:
         """Write the API's key of the moment into Parameter Store."""
         self.commands.run("keys", "set", "api_key", "--yes", stdin=self.key)
 
-    def temper(self, temper: Temper) -> None:
+    def answer_by(self, rules: AnswerRules) -> None:
         """Let the API answer so from now on; it asks for the key of the moment."""
-        self.receiver.set_temper(replace(temper, key=self.key))
+        self.receiver.set_rules(replace(rules, key=self.key))
 
     def rest(self, *, force: bool = False) -> None:
         """Pause the worker, unless it is; nothing is delivered by itself from now on."""

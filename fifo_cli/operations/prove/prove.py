@@ -34,21 +34,21 @@ from fifo_cli.model.prove_result import (
     ProveResult,
     Resource,
 )
-from fifo_cli.model.receiver_protocol import Temper
+from fifo_cli.model.receiver_protocol import AnswerRules
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
 from fifo_cli.operations.prove.cleaning import Cleaner, not_attributed, unlisted
 from fifo_cli.operations.prove.cost import bound
 from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceiver
 from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
 from fifo_cli.operations.prove.receiver import HttpReceiver, UnreachableError
-from fifo_cli.operations.prove.remains import Remains, new_name, owner_tags, remains, search
+from fifo_cli.operations.prove.run_resources import RunResources, new_name, owner_tags, resources_by_run, search
 from fifo_cli.operations.prove.run_folder import remove_left_folders
-from fifo_cli.operations.prove.stage import Stage, Waits
+from fifo_cli.operations.prove.check_context import CheckContext, Waits
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
 
-Body = Callable[[Stage], str]
+Body = Callable[[CheckContext], str]
 _STARTED: Final = ("the API", "deploy")
 
 
@@ -125,9 +125,9 @@ def prove(run: ProveRun) -> ProveResult:
     started = datetime.now(UTC)
     remove_left_folders()
     run.listener(Noted(f"the pipeline of this run is {run.name}"))
-    stage = make_stage(run, started)
+    context = make_context(run, started)
     steps = selected(run.only, keep=run.keep, long=run.waits.idle > 0)
-    checks = Checks(steps, stage, run.listener, run.interrupted)
+    checks = Checks(steps, context, run.listener, run.interrupted)
     removed: list[Resource] = []
     left: list[Left] = []
     # It ends the checks; the command line knows the signal.
@@ -143,7 +143,7 @@ def prove(run: ProveRun) -> ProveResult:
         region=run.aws.place.region,
         pipeline=run.name,
         checks=checks.verdicts(),
-        measured=stage.measured,
+        measured=context.measured,
         left=tuple(left),
         endpoint=endpoint,
         identity=run.aws.caller,
@@ -153,8 +153,8 @@ def prove(run: ProveRun) -> ProveResult:
         ended=datetime.now(UTC),
         kept=run.keep,
         interrupted=run.interrupted(),
-        created=tuple(stage.created),
-        removed=(*stage.removed, *removed),
+        created=tuple(context.created),
+        removed=(*context.removed, *removed),
         requests=requests,
         versions=_versions(),
         cost="" if endpoint else bound(run.waits),
@@ -176,10 +176,10 @@ class Checks:
     """Runs the steps, and keeps what came of each."""
 
     def __init__(
-        self, steps: Sequence[PlannedCheck], stage: Stage, listener: Listener, interrupted: Callable[[], bool]
+        self, steps: Sequence[PlannedCheck], context: CheckContext, listener: Listener, interrupted: Callable[[], bool]
     ) -> None:
         self._steps = steps
-        self._stage = stage
+        self._context = context
         self._listener = listener
         self._interrupted = interrupted
         self._done: dict[str, Check] = {}
@@ -218,7 +218,7 @@ class Checks:
     def _checked(self, step: PlannedCheck) -> Check:
         began, started = time.monotonic(), datetime.now(UTC)
         try:
-            verdict, detail = CheckVerdict.PASSED, step.body(self._stage)
+            verdict, detail = CheckVerdict.PASSED, step.body(self._context)
         except NotOfferedError as error:
             verdict, detail = CheckVerdict.NOT_OFFERED, error.message
         except FifoError as error:
@@ -236,41 +236,41 @@ class Checks:
         if deployed is None or deployed.verdict is not CheckVerdict.PASSED or self._api_is_gone:
             return
         try:
-            put_to_rest(self._stage)
+            put_to_rest(self._context)
         except UnreachableError:
             self._api_is_gone = True
 
 
-def put_to_rest(stage: Stage) -> None:
+def put_to_rest(context: CheckContext) -> None:
     """Bring the pipeline to rest after a failed check: nothing of that one is left for the next one.
 
     Raises UnreachableError if the API is gone: then no check that needs rest is run.
     """
     try:
-        stage.temper(Temper())
-        stage.deploy(where="")
-        stage.set_key()
+        context.answer_by(AnswerRules())
+        context.deploy(where="")
+        context.set_key()
     except UnreachableError:
         raise
     except FifoError:
         pass
     with suppress(FifoError):
-        stage.rest(force=True)
+        context.rest(force=True)
         # SQS purges a queue once a minute only.
-        for queue in (role for role in QUEUE_ROLES if stage.holds(role)):
-            stage.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
+        for queue in (role for role in QUEUE_ROLES if context.holds(role)):
+            context.run("purge", "--queue", queue, "--no-backup", "--force", "--yes")
 
 
-def make_stage(run: ProveRun, started: datetime) -> Stage:
+def make_context(run: ProveRun, started: datetime) -> CheckContext:
     tags = owner_tags(started, idle_seconds=run.waits.idle)
     commands = Commands(run.folder, run.where, run.environment)
     commands.share(run.shared_folder)
     layout = Layout(run.name, "http://127.0.0.1:9", tags)
-    stage = Stage(
+    context = CheckContext(
         aws=run.aws,
         layout=layout,
         commands=commands,
-        open_receiver=lambda: _receiver(run, stage),
+        open_receiver=lambda: _receiver(run, context),
         remove=lambda: _remove(run),
         waits=run.waits,
         key=secrets.token_urlsafe(32),
@@ -278,20 +278,20 @@ def make_stage(run: ProveRun, started: datetime) -> Stage:
         began=started,
     )
     commands.configure(layout)
-    return stage
+    return context
 
 
-def _receiver(run: ProveRun, stage: Stage) -> HttpReceiver:
+def _receiver(run: ProveRun, context: CheckContext) -> HttpReceiver:
     if run.api is not None:
         return run.api
-    receiver = _deployed(run, stage)
+    receiver = _deployed(run, context)
     if run.stand_in is None:
         return receiver
     checks_deploy.ask(receiver)
     return run.stand_in
 
 
-def _deployed(run: ProveRun, stage: Stage) -> HttpReceiver:
+def _deployed(run: ProveRun, context: CheckContext) -> HttpReceiver:
     """Deploy the run's own function; what was begun when a signal came is noted as made, as it may be."""
     begun: list[Resource] = []
 
@@ -302,14 +302,14 @@ def _deployed(run: ProveRun, stage: Stage) -> HttpReceiver:
 
     deployed = DeployedReceiver(run.aws, run.name, listen, run.sleep)
     try:
-        return deployed.deploy(stage.layout.tags)
+        return deployed.deploy(context.layout.tags)
     except FifoError:
         if not run.interrupted():
             with suppress(FifoError):
                 begun[:] = deployed.found()
         raise
     finally:
-        stage.created += begun
+        context.created += begun
 
 
 def _api(run: ProveRun) -> str:
@@ -347,14 +347,14 @@ def _removed(cleaner: Cleaner, name: str, *, own: bool = False) -> tuple[list[Re
 class Earlier:
     """The runs of which something is there, and what is named as left though no run is known for it."""
 
-    runs: tuple[Remains, ...]
+    runs: tuple[RunResources, ...]
     left: tuple[Left, ...]
 
 
 def earlier(aws: Aws) -> Earlier:
     """Return what earlier runs left, or running ones have."""
     found = search(aws)
-    runs = remains(found.found)
+    runs = resources_by_run(found.found)
     known = {one.pipeline for one in runs}
     others = [one for one in found.found if one.run not in known]
     return Earlier(tuple(runs), (*not_attributed(aws, others), *unlisted(found)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.aws.session import Aws, Target
+from fifo_cli.aws.session import Aws, AwsEndpoint
 
 READS: list[tuple[Any, str, dict[str, str]]] = [
     ("sqs", "get_queue_url", {"QueueName": "q"}),
@@ -40,7 +40,7 @@ def test_a_call_that_may_change_something_waits_and_one_that_reads_does_not(
     call: tuple[Any, str, dict[str, str]], waits: bool
 ) -> None:
     service, method, parameters = call
-    aws = Aws(Target(endpoint_url="http://127.0.0.1:9", local=True))
+    aws = Aws(AwsEndpoint(endpoint_url="http://127.0.0.1:9", local=True))
     client: Any = aws.client(service)
 
     def wait() -> None:

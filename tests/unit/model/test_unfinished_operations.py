@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fifo_cli.model.history_events import Operation, Result
-from fifo_cli.model.unfinished import unfinished_problems
+from fifo_cli.model.unfinished_operations import unfinished_problems
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 

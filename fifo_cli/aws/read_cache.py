@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from fifo_cli.aws.changes import READS
+from fifo_cli.aws.change_gate import READS
 
 # So long one that asks waits for another's answer; then it asks, too.
 _ANSWER_SECONDS: Final = 5.0
@@ -17,7 +17,7 @@ _KEY: Final = "fifo-cli-question"
 _QUESTION: Final = ("url", "query_string", "body")
 
 
-class SharedAnswers:
+class ReadCache:
     """Keeps what reads are answered while that is asked for; safe to share between threads.
 
     Of two that ask at the same moment, one asks AWS and the other waits. Failures are not kept: after one

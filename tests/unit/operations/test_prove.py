@@ -7,37 +7,37 @@ import pytest
 
 from fifo_cli.events import silent
 from fifo_cli.model.prove_result import Check, CheckVerdict
-from fifo_cli.operations.prove.life import STEPS, Checks, PlannedCheck, selected
+from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, selected
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
 from fifo_cli.operations.prove.receiver import ReceiverError, UnreachableError
 
-STAGE: Any = SimpleNamespace()
+CONTEXT: Any = SimpleNamespace()
 
 
-def passes(stage: Any) -> str:
+def passes(context: Any) -> str:
     return "fine"
 
 
-def fails(stage: Any) -> str:
+def fails(context: Any) -> str:
     raise CheckFailed("what was expected did not happen")
 
 
-def is_not_offered(stage: Any) -> str:
+def is_not_offered(context: Any) -> str:
     raise NotOfferedError("the service does not know it")
 
 
-def breaks(stage: Any) -> str:
+def breaks(context: Any) -> str:
     raise ValueError("a defect")
 
 
-def is_interrupted(stage: Any) -> str:
+def is_interrupted(context: Any) -> str:
     raise KeyboardInterrupt
 
 
 def verdicts(
-    *steps: PlannedCheck, interrupted: Callable[[], bool] = lambda: False, stage: Any = STAGE
+    *steps: PlannedCheck, interrupted: Callable[[], bool] = lambda: False, context: Any = CONTEXT
 ) -> dict[str, Check]:
-    checks = Checks(steps, stage, silent, interrupted)
+    checks = Checks(steps, context, silent, interrupted)
     with suppress(KeyboardInterrupt):
         checks.run_all()
     return {one.name: one for one in checks.verdicts()}
@@ -118,7 +118,7 @@ def test_every_check_needs_only_earlier_ones_and_says_what_it_checks(step):
 def test_once_the_api_is_gone_what_needs_it_is_not_run_and_the_rest_is():
     asked: list[str] = []
 
-    def loses_the_api(stage: Any) -> str:
+    def loses_the_api(context: Any) -> str:
         asked.append("loses")
         raise UnreachableError("nothing is reached there", hint="see whether it runs")
 
@@ -140,7 +140,7 @@ def test_once_the_api_is_gone_what_needs_it_is_not_run_and_the_rest_is():
 
 
 def test_an_api_that_is_found_gone_after_a_check_that_failed_is_gone():
-    def temper(wanted: Any) -> None:
+    def answer_by(wanted: Any) -> None:
         raise UnreachableError("nothing is reached there")
 
     found = verdicts(
@@ -148,13 +148,13 @@ def test_an_api_that_is_found_gone_after_a_check_that_failed_is_gone():
         PlannedCheck("deploy", passes, ()),
         PlannedCheck("a", fails),
         PlannedCheck("b", passes),
-        stage=SimpleNamespace(temper=temper),
+        context=SimpleNamespace(answer_by=answer_by),
     )
     assert (found["a"].verdict, found["b"].verdict) == (CheckVerdict.FAILED, CheckVerdict.NOT_RUN)
 
 
 def test_an_api_that_answers_wrongly_is_not_gone():
-    def refuses(stage: Any) -> str:
+    def refuses(context: Any) -> str:
         raise ReceiverError("answered 403", hint="its secret is not the one")
 
     found = verdicts(PlannedCheck("a", refuses, ()), PlannedCheck("b", passes, ("the API",)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.operations.prove.pipeline import CheckFailed
-from fifo_cli.operations.prove.stage import Stage, Waits
+from fifo_cli.operations.prove.check_context import CheckContext, Waits
 
 
 class Clock:
@@ -20,9 +20,9 @@ class Clock:
         self.now += seconds
 
 
-def stage(clock: Clock) -> Stage:
+def context(clock: Clock) -> CheckContext:
     nothing: Any = None
-    return Stage(
+    return CheckContext(
         aws=nothing,
         layout=nothing,
         commands=nothing,
@@ -38,7 +38,7 @@ def stage(clock: Clock) -> Stage:
 def test_what_never_holds_fails_with_its_reason_and_the_time_that_was_waited() -> None:
     clock = Clock()
     with pytest.raises(CheckFailed, match=r"^a-1 never arrived \(after 10 s\)$"):
-        stage(clock).until(lambda: False, lambda: "a-1 never arrived")
+        context(clock).until(lambda: False, lambda: "a-1 never arrived")
     assert 10 < clock.now < 20
 
 
@@ -51,4 +51,4 @@ def test_what_holds_by_the_time_the_reason_is_asked_for_has_not_failed() -> None
         looks = 1
         return ""
 
-    assert stage(clock).until(lambda: looks == 1, why) > 10
+    assert context(clock).until(lambda: looks == 1, why) > 10
