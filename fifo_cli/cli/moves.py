@@ -1,6 +1,7 @@
 """The flow of every command that moves messages: show, or ask and perform; then report.
 
-Each command gives its pieces as a ``Move``. The first signal ends the work early; what was done is reported.
+Each command gives its pieces as a ``MoveCommand``. The first signal ends the work early; what was done is
+reported.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Stopped = Callable[[], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Move(Generic[P, R]):
+class MoveCommand(Generic[P, R]):
     """One command's pieces of the flow.
 
     ``question`` says what is about to be done, or returns the result if there is nothing to do; None asks
@@ -46,7 +47,7 @@ class Move(Generic[P, R]):
     changes: bool = True
 
 
-def run_move(cli: Cli, move: Move[P, R], *, dry_run: bool) -> ExitCode:
+def run_move(cli: Cli, move: MoveCommand[P, R], *, dry_run: bool) -> ExitCode:
     """Run a command that moves messages; raises what ended it early, when the rest has been reported."""
     code = carry_out(cli, move, dry_run=dry_run)()
     if move.takes_from_main and code is ExitCode.ATTENTION:
@@ -54,7 +55,7 @@ def run_move(cli: Cli, move: Move[P, R], *, dry_run: bool) -> ExitCode:
     return code
 
 
-def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], ExitCode]:
+def carry_out(cli: Cli, move: MoveCommand[P, R], *, dry_run: bool) -> Callable[[], ExitCode]:
     """Do all but the report, and return what reports it."""
     if dry_run:
         seen = move.preview()
@@ -72,7 +73,7 @@ def carry_out(cli: Cli, move: Move[P, R], *, dry_run: bool) -> Callable[[], Exit
     return lambda: _report(cli, move, result, lambda: move.text(result))
 
 
-def _report(cli: Cli, move: Move[P, R], result: Result, text: Callable[[], str]) -> ExitCode:
+def _report(cli: Cli, move: MoveCommand[P, R], result: Result, text: Callable[[], str]) -> ExitCode:
     from fifo_cli.model.results import WorkResult
 
     if not isinstance(result, WorkResult):

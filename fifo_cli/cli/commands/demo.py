@@ -20,7 +20,7 @@ from fifo_cli.render.text import count, paint, printable
 
 if TYPE_CHECKING:
     from fifo_cli.local.demo.items import DemoItems
-    from fifo_cli.local.demo.verdict import Verdict
+    from fifo_cli.local.demo.verdict import DemoVerdict
     from fifo_cli.model.message import Message
     from fifo_cli.operations.queues.depth import DepthResult
 
@@ -76,7 +76,7 @@ def _items(path: Path | None, group: str | None) -> DemoItems:
     return items_of_file(read_file(path, hint="give a file of JSON lines"), group)
 
 
-def _conclude(listener: _StoryText, verdict: Verdict) -> ExitCode:
+def _conclude(listener: _StoryText, verdict: DemoVerdict) -> ExitCode:
     for problem in verdict.problems[:_PROBLEMS_SHOWN]:
         listener.say(f"WRONG  {problem}")
     if verdict.problems:

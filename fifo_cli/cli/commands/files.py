@@ -12,7 +12,7 @@ import typer
 from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.moves import Move, R, Stopped, run_move
+from fifo_cli.cli.moves import MoveCommand, R, Stopped, run_move
 from fifo_cli.cli.options import Output, complete_files
 from fifo_cli.cli.parameters import Force, MaxRate, QueueOption, SameGroupBatches
 from fifo_cli.errors import ExitCode, UsageError
@@ -90,7 +90,7 @@ def dump(
         where = f"from {source.name} to {path or 'stdout'}"
         return _question(cli, source, "move", where, DumpResult(0, remaining=0), force)
 
-    pieces: Move[DumpPreview, DumpResult] = Move(
+    pieces: MoveCommand[DumpPreview, DumpResult] = MoveCommand(
         preview=lambda: preview(source, force=force),
         preview_text=lambda seen: dump_preview(
             seen,
@@ -172,7 +172,7 @@ def load(
                     stopped=stopped,
                 )
 
-        pieces: Move[LoadPreview, LoadResult] = Move(
+        pieces: MoveCommand[LoadPreview, LoadResult] = MoveCommand(
             preview=lambda: preview(checked, behind=target.counts().total),
             preview_text=lambda seen: load_preview(seen, queue=target.name, width=cli.console.width),
             question=lambda: _load_question(cli, lines, checked, target, force=force),
@@ -285,7 +285,7 @@ def purge(
 
     doomed = f"deleted, and saved in {path}" if path else "deleted for good"
     saved = f"saving them in {path}" if path else "for good, and what is sent there within a minute, too"
-    pieces: Move[PurgePreview, PurgeResult] = Move(
+    pieces: MoveCommand[PurgePreview, PurgeResult] = MoveCommand(
         preview=lambda: preview_purge(source, path, force=force),
         preview_text=lambda seen: dump_preview(
             seen, queue=source.name, what=f"would be {doomed}", width=cli.console.width, takes=source.role

@@ -14,7 +14,7 @@ from fifo_cli.cli.commands.trace import Settle, settle_time
 from fifo_cli.cli.console import paced, stdin_is_terminal
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
-from fifo_cli.cli.moves import Move, carry_out
+from fifo_cli.cli.moves import MoveCommand, carry_out
 from fifo_cli.cli.parameters import Force, check_expression, read_window
 from fifo_cli.errors import ExitCode, UsageError
 from fifo_cli.model.times import parse_duration
@@ -22,7 +22,7 @@ from fifo_cli.model.times import parse_duration
 if TYPE_CHECKING:
     from fifo_cli.model.results import WorkResult
     from fifo_cli.operations.stream.reader import Window
-    from fifo_cli.operations.stream.replay import Replay, ReplayPreview, ReplayResult, Work
+    from fifo_cli.operations.stream.replay import Replay, ReplayPreview, ReplayResult, ReplayWork
 
 
 class EventName(StrEnum):
@@ -117,7 +117,7 @@ def replay(
     return report()
 
 
-def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[ReplayPreview, ReplayResult]:
+def _move_of(cli: Cli, replay: Replay, work: ReplayWork, *, force: bool) -> MoveCommand[ReplayPreview, ReplayResult]:
     from fifo_cli.operations.stream.replay import ReplayPreview, ReplayResult
     from fifo_cli.render.replay_text import replay_preview, replay_text, replay_warnings
 
@@ -128,7 +128,7 @@ def _move_of(cli: Cli, replay: Replay, work: Work, *, force: bool) -> Move[Repla
         assert isinstance(result, ReplayResult)
         return [] if isinstance(result, ReplayPreview) else replay_warnings(result)
 
-    return Move(
+    return MoveCommand(
         preview=lambda: replay.preview(work),
         preview_text=lambda seen: replay_preview(seen, main=main, width=cli.console.width),
         question=lambda: _question(replay, work),
@@ -251,7 +251,7 @@ def _check_combination(given: Given, events: Collection[str], made: Sequence[str
         )
 
 
-def _question(replay: Replay, work: Work) -> str | ReplayResult:
+def _question(replay: Replay, work: ReplayWork) -> str | ReplayResult:
     from fifo_cli.operations.queues.browse import count_waiting
     from fifo_cli.render.replay_text import replay_question
 

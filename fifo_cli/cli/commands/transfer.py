@@ -12,7 +12,7 @@ from fifo_cli.cli.console import paced
 from fifo_cli.cli.context import Cli
 from fifo_cli.cli.framework import Impact, command
 from fifo_cli.cli.hidden_groups import hidden_until, is_hidden
-from fifo_cli.cli.moves import Move, run_move
+from fifo_cli.cli.moves import MoveCommand, run_move
 from fifo_cli.cli.parameters import (
     Filter,
     Force,
@@ -110,7 +110,7 @@ def _redrive_to_the_end(cli: Cli, options: RedriveOptions, *, dry_run: bool, for
     from fifo_cli.render.transfer import redrive_preview, redrive_text
 
     redrive = Redrive(cli.aws, cli.names, options, paced(cli.console), cli.load_rules, cli.note)
-    move: Move[RedrivePreview, RedriveResult] = Move(
+    move: MoveCommand[RedrivePreview, RedriveResult] = MoveCommand(
         preview=lambda: redrive.preview(force=force),
         preview_text=lambda seen: redrive_preview(seen, width=cli.console.width),
         question=lambda: _redrive_question(redrive, force=force),
@@ -158,7 +158,7 @@ def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force
         cli.note,
         hidden_until=lambda: hidden_until(cli),
     )
-    move: Move[RestoreOrderPreview, RestoreOrderResult] = Move(
+    move: MoveCommand[RestoreOrderPreview, RestoreOrderResult] = MoveCommand(
         preview=lambda: restore.preview(force=force),
         preview_text=lambda seen: restore_order_preview(seen, width=cli.console.width),
         question=lambda: restore.nothing() or _in_order_question(restore),
@@ -223,7 +223,7 @@ def park(
     def text(result: ParkResult) -> str:
         return park_text(result, dry_run=dry_run, width=cli.console.width)
 
-    move = Move(
+    move = MoveCommand(
         preview=lambda: park.preview(force=force),
         preview_text=text,
         question=lambda: _park_question(park, force=force),

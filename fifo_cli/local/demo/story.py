@@ -19,7 +19,7 @@ from fifo_cli.errors import AwsError, FifoError
 from fifo_cli.events import Event, Finished, Listener, Warned
 from fifo_cli.local import process, stack
 from fifo_cli.local.demo.items import DemoItems
-from fifo_cli.local.demo.verdict import Verdict, id_of, judge
+from fifo_cli.local.demo.verdict import DemoVerdict, id_of, judge
 from fifo_cli.local.receiver import Answer, Received, Receiver, Reply
 from fifo_cli.model.message import Message
 from fifo_cli.model.names import Names
@@ -85,7 +85,7 @@ class _Api:
 
 def run_story(
     items: DemoItems, listener: StoryListener, *, before_cleanup: Callable[[], None] = lambda: None
-) -> Verdict:
+) -> DemoVerdict:
     """Run the whole story and return what the check found; leaves nothing running and no file behind.
 
     ``before_cleanup`` is called when all is reported, or on an interrupt: none should come after it.
@@ -164,7 +164,7 @@ class _Story:
         self.dlq = Queue(self.aws, names, "dlq")
         self.total = len(self.items.entries)
 
-    def run(self) -> Verdict:
+    def run(self) -> DemoVerdict:
         self._deploy()
         self._put()
         self._deliver_some()
@@ -255,7 +255,7 @@ class _Story:
             time.sleep(_POLL_SECONDS)
         self.listener.depth(depth(self.aws, Names(NAME)))
 
-    def _check(self) -> Verdict:
+    def _check(self) -> DemoVerdict:
         self.listener.step("Check: every item delivered once or parked, unchanged, in order")
         parked = peek(self.dlq, count=self.total).messages
         poison = [self.api.poison] if self.api.poison is not None else []

@@ -15,7 +15,7 @@ from fifo_cli.model.message import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """What the check found; without ``problems`` all is well."""
 
     items: int
@@ -31,7 +31,7 @@ def judge(
     parked: Sequence[Message],
     *,
     expected_parked: Iterable[str],
-) -> Verdict:
+) -> DemoVerdict:
     """Compare what the API accepted, and what the DLQ holds, with what was put.
 
     ``expected_parked`` are ids as JSON.
@@ -55,7 +55,7 @@ def judge(
         *_parking(aside, set(expected_parked)),
     ]
     groups = {items.group_of(entry.item) for entry in items.entries}
-    return Verdict(len(put), len(arrived), len(aside), len(groups), tuple(problems))
+    return DemoVerdict(len(put), len(arrived), len(aside), len(groups), tuple(problems))
 
 
 def id_of(body: str | bytes) -> str:

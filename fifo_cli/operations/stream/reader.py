@@ -31,7 +31,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.stream.shards import Schedule, ShardPosition, StreamRecord, record_of
+from fifo_cli.operations.stream.shards import ShardScheduler, ShardPosition, StreamRecord, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
@@ -141,8 +141,8 @@ class Reader:
         self._pace = pace or ReadPace()
         self._stopped = threading.Event()
         self._pages: queue.Queue[StreamPage | BaseException | None] = queue.Queue(_PAGES_WAITING)
-        self._schedule = Schedule()
-        self.lineage = self._schedule.lineage
+        self._scheduler = ShardScheduler()
+        self.lineage = self._scheduler.lineage
         self._times_known = True
         self._reached: set[str] = set()
         self._tips: dict[str, str | None] = {}
@@ -188,7 +188,7 @@ class Reader:
     def _discover(self) -> None:
         """List the shards, and plan those that may hold something of the window."""
         positions = [ShardPosition(shard, skipped=self._is_outside(shard)) for shard in self._listed()]
-        self._schedule.add(positions, now=self._pace.clock())
+        self._scheduler.add(positions, now=self._pace.clock())
 
     def _listed(self) -> list[Shard]:
         only = self._window.shard
@@ -214,8 +214,8 @@ class Reader:
     def _work(self) -> None:
         """Visit shards until all are read; every error is passed on through the queue."""
         try:
-            while not self._stopped.is_set() and not self._schedule.finished:
-                position, pause = self._schedule.take(self._pace.clock())
+            while not self._stopped.is_set() and not self._scheduler.finished:
+                position, pause = self._scheduler.take(self._pace.clock())
                 if position is not None:
                     self._visit(position)
                 elif pause:
@@ -266,7 +266,7 @@ class Reader:
             self._report_gap(position, None)
             if self._at_tip(position) and position.shard.id not in self._reached:
                 self._tips[position.shard.id] = position.last
-            self._schedule.leave(position)
+            self._scheduler.leave(position)
         else:
             self._again(position, self._pace.pause)
 
@@ -295,7 +295,7 @@ class Reader:
         self._report_gap(position, None)
         if position.shard.ending is None:
             self._discover()
-        self._schedule.end(position, now=self._pace.clock())
+        self._scheduler.end(position, now=self._pace.clock())
 
     def _vanished(self, position: ShardPosition) -> None:
         """A shard whose records have all expired is listed no more; a stream that is gone lists nothing."""
@@ -306,7 +306,7 @@ class Reader:
         self._ended(position)
 
     def _again(self, position: ShardPosition, pause: float) -> None:
-        self._schedule.put(position, self._pace.clock() + pause)
+        self._scheduler.put(position, self._pace.clock() + pause)
 
     def _once_more(self, position: ShardPosition) -> None:
         """Plan another visit, with a new iterator."""

@@ -47,7 +47,7 @@ _BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMessage:
     """A message of the record in a queue, and its place in its group, counted from 1."""
 
     message: Message
@@ -71,7 +71,7 @@ class RecordHistory:
     unwanted: str = ""
     group: str = ""
     log: list[LogEntry] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundMessage] = field(default_factory=list)
 
     @property
     def sequence(self) -> int:
@@ -404,7 +404,7 @@ def doubt(line: LogLine) -> str:
     return f"{who}the attempt of {iso(line.time)} was not confirmed: {why}"
 
 
-def _in_line(history: RecordHistory, found: Found) -> tuple[Stage, str]:
+def _in_line(history: RecordHistory, found: FoundMessage) -> tuple[Stage, str]:
     message = found.message
     if message.queue == "hold":
         return "queued", "in hold, while an in-order redrive is unfinished"

@@ -160,7 +160,7 @@ class ReplayPreview(ReplayResult):
 
 
 @dataclass
-class Work:
+class ReplayWork:
     """What one run of replay works on: its checkpoint, and what the reading found out.
 
     ``in_flight`` are the failure records of ``--failed``.
@@ -177,7 +177,7 @@ class Work:
         self.checkpoint.note(**{name: json.dumps(getattr(self, name)) for name in _FACTS})
 
     @classmethod
-    def of_earlier_run(cls, checkpoint: ReplayStore) -> Work:
+    def of_earlier_run(cls, checkpoint: ReplayStore) -> ReplayWork:
         facts = {name: checkpoint.fact(name) for name in _FACTS}
         return cls(checkpoint, **{name: json.loads(fact) for name, fact in facts.items() if fact})
 
@@ -215,7 +215,7 @@ class Replay:
     # What is to be replayed.
 
     @contextlib.contextmanager
-    def gathered(self, *, dry_run: bool = False) -> Iterator[Work]:
+    def gathered(self, *, dry_run: bool = False) -> Iterator[ReplayWork]:
         """Give the records to replay, read from the stream, or left by an interrupted run of the same.
 
         Those of ``--failed`` are not among them: they are read while their failure records are in flight.
@@ -230,13 +230,13 @@ class Replay:
             work = self._earlier(checkpoint)
             if work is None:
                 checkpoint.begin(now=self.now)
-                work = Work(checkpoint)
+                work = ReplayWork(checkpoint)
                 if not self.options.failed:
                     self._gather(work)
                 work.save()
             yield work
 
-    def _earlier(self, checkpoint: ReplayStore) -> Work | None:
+    def _earlier(self, checkpoint: ReplayStore) -> ReplayWork | None:
         """Return the work of an interrupted run, if there is any to go on with."""
         if checkpoint.is_stale(now=self.now, relative=self.options.relative):
             return None
@@ -248,9 +248,9 @@ class Replay:
                 f" {sums.matched:,} records were done by then; --restart would begin again"
             )
         )
-        return Work.of_earlier_run(checkpoint)
+        return ReplayWork.of_earlier_run(checkpoint)
 
-    def _gather(self, work: Work) -> None:
+    def _gather(self, work: ReplayWork) -> None:
         if not self.options.missing:
             self._read_stream(work, self.options.window, None)
             return
@@ -287,7 +287,7 @@ class Replay:
                     " newest records may not be in this replay; run the command again"
                 )
 
-    def _read_stream(self, work: Work, window: Window, ids: MissingIds | None) -> RecordFilter:
+    def _read_stream(self, work: ReplayWork, window: Window, ids: MissingIds | None) -> RecordFilter:
         options = self.options
         chosen = RecordFilter(
             key=options.key, events=options.events, expression=options.expression, event_ids=ids
@@ -328,16 +328,16 @@ class Replay:
         """Return how many messages are in main, behind which the records would come."""
         return self.main.counts().total
 
-    def has_nothing(self, work: Work) -> bool:
+    def has_nothing(self, work: ReplayWork) -> bool:
         """Say whether there is nothing to send; what ``--failed`` finds is known only at the end."""
         return not (work.checkpoint.sums().waiting or self.options.failed)
 
-    def untouched(self, work: Work) -> ReplayResult:
+    def untouched(self, work: ReplayWork) -> ReplayResult:
         """Return the result when there is nothing to send, or nothing more."""
         work.checkpoint.note(done="yes")
         return self._result(work, MoveReport())
 
-    def preview(self, work: Work) -> ReplayPreview:
+    def preview(self, work: ReplayWork) -> ReplayPreview:
         """Show what would be sent, without sending anything."""
         if self.options.failed:
             with self._failed_batches(work):
@@ -347,7 +347,7 @@ class Replay:
         return ReplayPreview(**vars(self._result(work, MoveReport())), records=records)
 
     def perform(
-        self, work: Work, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
+        self, work: ReplayWork, *, force: bool = False, stopped: Callable[[], bool] = lambda: False
     ) -> ReplayResult:
         """Send what is to be sent. Raises BusyError if another maintenance operation holds the pipeline."""
         if self.has_nothing(work):
@@ -372,7 +372,7 @@ class Replay:
         return result
 
     @contextlib.contextmanager
-    def _failed_batches(self, work: Work, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    def _failed_batches(self, work: ReplayWork, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Read the records of the failed batches, whose failure records stay in flight meanwhile."""
         table_arn = self.aws.place.table(self.project.settings.table.name)
         with held(self.failures, table_arn=table_arn, listener=self.listener, stopped=stopped) as in_flight:
@@ -388,7 +388,7 @@ class Replay:
             work.in_flight, work.read, work.expired = in_flight, in_flight.read, in_flight.expired
             yield
 
-    def _send(self, work: Work, stopped: Callable[[], bool]) -> MoveReport:
+    def _send(self, work: ReplayWork, stopped: Callable[[], bool]) -> MoveReport:
         if not work.checkpoint.sums().waiting or stopped():
             return MoveReport(stopped=stopped())
         work.checkpoint.note(sending="begun")
@@ -426,7 +426,7 @@ class Replay:
             self.listener(Warned(f"suppressed messages are counted as enqueued: {why}"))
         return found
 
-    def _result(self, work: Work, report: MoveReport) -> ReplayResult:
+    def _result(self, work: ReplayWork, report: MoveReport) -> ReplayResult:
         return ReplayResult(
             read=work.read,
             sums=work.checkpoint.sums(),

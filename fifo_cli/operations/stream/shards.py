@@ -107,7 +107,7 @@ class Lineage:
         return False
 
 
-class Schedule:
+class ShardScheduler:
     """Whose turn it is; safe to share between threads. Times are those of the reader's clock, in seconds.
 
     ``lineage`` knows the shards that were added so far.

@@ -33,7 +33,7 @@ from fifo_cli.operations.stream.item_keys import Keys, key_of, parse_key, read_k
 from fifo_cli.operations.stream.message_rules import KnownRules, going_without, known_rules
 from fifo_cli.operations.stream.reader import StreamPage
 from fifo_cli.operations.stream.record_state import (
-    Found,
+    FoundMessage,
     Hidden,
     Judge,
     RecordHistory,
@@ -324,7 +324,7 @@ class _Trace:
             record = self.records.setdefault(event_id, RecordHistory(event_id, key=key, group=group))
             record.event = record.event or message.text("event_name") or ""
             record.stream_sequence = record.stream_sequence or message.text("stream_sequence") or ""
-            record.found.append(Found(message, group, places[group]))
+            record.found.append(FoundMessage(message, group, places[group]))
             return known and self._all_found()
 
         self.listener(Progressed(f"looking through {role}"))
@@ -417,7 +417,7 @@ class _Trace:
         for found in record.found:
             yield self._seen(record, found)
 
-    def _seen(self, record: RecordHistory, found: Found) -> Step:
+    def _seen(self, record: RecordHistory, found: FoundMessage) -> Step:
         message = found.message
         facts: Document = {
             "queue": message.queue,

@@ -11,7 +11,7 @@ import pytest
 
 from fifo_cli.errors import UsageError
 from fifo_cli.local.demo.items import DemoItems, items_of_file, made_up_orders
-from fifo_cli.local.demo.verdict import Verdict, id_of, judge
+from fifo_cli.local.demo.verdict import DemoVerdict, id_of, judge
 from fifo_cli.local.receiver import Received
 from fifo_cli.model.message import Message
 from tests.unit.render.samples import message
@@ -37,12 +37,12 @@ def parked(number: int, reason: str) -> Message:
 PARKED = [parked(1, "HTTP 422: no")]
 
 
-def check(arrived: list[Received], parked: list[Message], expected: tuple[str, ...] = ('"2"',)) -> Verdict:
+def check(arrived: list[Received], parked: list[Message], expected: tuple[str, ...] = ('"2"',)) -> DemoVerdict:
     return judge(ITEMS, arrived, parked, expected_parked=expected)
 
 
 def test_all_delivered_once_or_parked_and_in_order_is_well():
-    assert check(deliveries(0, 2), PARKED) == Verdict(items=3, delivered=2, parked=1, groups=2, problems=())
+    assert check(deliveries(0, 2), PARKED) == DemoVerdict(items=3, delivered=2, parked=1, groups=2, problems=())
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from fifo_cli.operations.stream.audit_store import Logger
 from fifo_cli.operations.stream.evidence import Feed, GivenUp, LogEntry, Purge
 from fifo_cli.operations.stream.record_state import (
     PRECEDENCE,
-    Found,
+    FoundMessage,
     Hidden,
     Judge,
     RecordHistory,
@@ -71,7 +71,7 @@ def test_what_sqs_suppressed_is_reported_by_when_it_came_into_the_queue():
     assert SEEN(life(("replay", "suppressed")))[0] == "lost"
 
 
-def life(*lines: tuple[Any, ...], found: list[Found] | None = None, unwanted: str = "") -> RecordHistory:
+def life(*lines: tuple[Any, ...], found: list[FoundMessage] | None = None, unwanted: str = "") -> RecordHistory:
     log = [
         entry(line[0], line[1], second, **(line[2] if len(line) > 2 else {}))
         for second, line in enumerate(lines)
@@ -79,7 +79,7 @@ def life(*lines: tuple[Any, ...], found: list[Found] | None = None, unwanted: st
     return RecordHistory("e1", "INSERT", "100", created=START, unwanted=unwanted, log=log, found=found or [])
 
 
-def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
+def found(queue: QueueRole, place: int = 1, **attributes: str) -> FoundMessage:
     message = Message(
         message_id="m1",
         group="g",
@@ -92,7 +92,7 @@ def found(queue: QueueRole, place: int = 1, **attributes: str) -> Found:
         body="{}",
         attributes={name: Attribute("String", value) for name, value in attributes.items()},
     )
-    return Found(message, "g", place)
+    return FoundMessage(message, "g", place)
 
 
 @pytest.mark.parametrize(
