@@ -31,8 +31,8 @@ from fifo_cli.aws.errors import calling, configuring
 from fifo_cli.aws.fast_calls import make_fast
 from fifo_cli.aws.foreign_responses import check_answers, served_at
 from fifo_cli.aws.interruptible_calls import watch_calls
-from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
 from fifo_cli.aws.read_cache import ReadCache
+from fifo_cli.aws.retries import Throttles, repeat_concurrent_changes
 from fifo_cli.errors import AwsError, FifoError, UsageError
 from fifo_cli.model.limits import CONCURRENCY_MAX
 from fifo_cli.model.names import Place

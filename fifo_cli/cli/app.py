@@ -193,7 +193,12 @@ def _translated(error: Exception) -> FifoError:
 
 
 def _report(
-    run: ProgramRun, message: str, *, hint: str = "", code: int = ExitCode.OK, cause: BaseException | None = None
+    run: ProgramRun,
+    message: str,
+    *,
+    hint: str = "",
+    code: int = ExitCode.OK,
+    cause: BaseException | None = None,
 ) -> int:
     """Write an error and its next step to stderr, with -vv the traceback below; return ``code``."""
     options = run.options

@@ -14,12 +14,12 @@ from fifo_cli.local.loopback import LoopbackHandler, LoopbackService
 from fifo_cli.prove_api.api import (
     BODY_BYTES_MAX,
     SECRET_HEADER,
+    AnswerRules,
     ProveApi,
     RecordedDelivery,
     Request,
     Response,
     Store,
-    AnswerRules,
     is_secret,
     sha256,
 )

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fifo_cli.invocation import command_line
-from fifo_cli.model.external_triggers import end_other
 from fifo_cli.model.drift_effects import EFFECTS, Harm, Setting
+from fifo_cli.model.external_triggers import end_other
 from fifo_cli.model.health import Problem
 from fifo_cli.model.names import FUNCTION_ROLES, Names, QueueRole
 from fifo_cli.model.planning import CODE_HASH

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fifo_cli.handlers.key_sources import secret_of
-from fifo_cli.invocation import aws_command_line, command_line
 from fifo_cli.handlers.placeholders import PLACEHOLDER
+from fifo_cli.invocation import aws_command_line, command_line
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Settings

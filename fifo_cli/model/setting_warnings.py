@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from fifo_cli.invocation import command_line
 from fifo_cli.handlers.placeholders import PLACEHOLDER
+from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.model.settings import Api, Settings

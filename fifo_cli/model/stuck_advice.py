@@ -16,12 +16,12 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from fifo_cli.handlers.placeholders import PLACEHOLDER
 from fifo_cli.invocation import command_line
 from fifo_cli.model.auth_settings import AuthTable, MtlsTable
 from fifo_cli.model.group_names import shown_group
 from fifo_cli.model.health import Problem, State, worst
 from fifo_cli.model.key_faults import set_commands
-from fifo_cli.handlers.placeholders import PLACEHOLDER
 from fifo_cli.model.times import rough
 from fifo_cli.model.worker_log import OpenBreaker, Stuck
 

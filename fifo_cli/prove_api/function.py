@@ -21,7 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from .api import Document, ProveApi, RecordedDelivery, Request, Response, AnswerRules
+from .api import AnswerRules, Document, ProveApi, RecordedDelivery, Request, Response
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -36,7 +36,7 @@ COMMANDS = "|".join(sorted(app.commands))
 A_COMMAND = re.compile(rf"`(?:fifo-cli )?(?:{COMMANDS})(?:`| [^`]*`)|fifo-cli (?:{COMMANDS})\b")
 
 
-def parsed(words: list[str]) -> Run:
+def parsed(words: list[str]) -> ProgramRun:
     """Let the program's own command line read the words, as far as it does before a command runs."""
     run = ProgramRun(Signals(announce))
     context: Any = app.make_context("fifo-cli", list(words), obj=run)

@@ -113,7 +113,9 @@ def test_code_that_cannot_be_read_is_reported_and_its_hash_serves(
     proxy.rule = lambda request: broken if "/lambda-code/" in request.path else faults.Pass()
     heard: list[Event] = []
     made = plan(
-        Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True)), load(deployed.config), listener=heard.append
+        Aws(AwsEndpoint(endpoint_url=proxy.endpoint, local=True)),
+        load(deployed.config),
+        listener=heard.append,
     )
     assert {one.path for change in made.changes for one in change.diff} == {"code_sha256"}
     notes = [one.text for one in heard if isinstance(one, Noted) and "is not shown" in one.text]

@@ -18,7 +18,7 @@ from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.events import Event, Started, silent
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
-from fifo_cli.model.receiver_protocol import Mode, AnswerRules
+from fifo_cli.model.receiver_protocol import AnswerRules, Mode
 from fifo_cli.operations.prove.cleaning import Cleaner
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.prove import make_context

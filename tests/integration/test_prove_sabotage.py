@@ -129,9 +129,9 @@ def changes_a_queue_by_itself(bed: Bed) -> None:
 
 def does_not_feed_the_enqueuer(bed: Bed) -> None:
     client = bed.clients.client("lambda")
-    for one in client.list_event_source_mappings(FunctionName=bed.context.names.function("enqueuer") + ":live")[
-        "EventSourceMappings"
-    ]:
+    for one in client.list_event_source_mappings(
+        FunctionName=bed.context.names.function("enqueuer") + ":live"
+    )["EventSourceMappings"]:
         client.update_event_source_mapping(UUID=one["UUID"], Enabled=False)
 
 

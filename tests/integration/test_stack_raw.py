@@ -109,7 +109,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_does_not_come_from_the_owner_changes_nothing(own: Aws, case: str) -> None:
-    port, key = int(str(own.target.endpoint_url).rpartition(":")[2]), own.target.key[0]
+    port, key = int(str(own.endpoint.endpoint_url).rpartition(":")[2]), own.endpoint.key[0]
     answer = _raw(port, *(line.format(port=port, key=key) for line in REFUSED[case]), body=_function("evil"))
     assert answer.split(b" ", 2)[1] in (b"400", b"403", b"404"), answer
     assert b"access-control" not in answer.lower()
@@ -119,7 +119,7 @@ def test_what_does_not_come_from_the_owner_changes_nothing(own: Aws, case: str) 
 
 @pytest.mark.parametrize("host", [HOST, "Host: localhost:{port}"])
 def test_whoever_shows_the_key_is_served_without_a_header_for_pages(own: Aws, host: str) -> None:
-    port, key = int(str(own.target.endpoint_url).rpartition(":")[2]), own.target.key[0]
+    port, key = int(str(own.endpoint.endpoint_url).rpartition(":")[2]), own.endpoint.key[0]
     lines = (line.format(port=port, key=key) for line in (POST, host, KEY))
     answer = _raw(port, *lines, body=_function("good"))
     assert answer.startswith(b"HTTP/1.1 201"), answer

@@ -19,11 +19,11 @@ from fifo_cli.invocation import command_line
 
 if TYPE_CHECKING:
     from fifo_cli.model.prove_result import Left, ProveResult
+    from fifo_cli.operations.prove.check_context import Waits
     from fifo_cli.operations.prove.cleaning import Cleaner
     from fifo_cli.operations.prove.prove import Earlier, ProveRun
     from fifo_cli.operations.prove.receiver import HttpReceiver
     from fifo_cli.operations.prove.run_resources import RunResources
-    from fifo_cli.operations.prove.check_context import Waits
 
 _SECRET: Final = "FIFO_PROVE_SECRET"
 _ALSO_MAKES: Final = "a schedule, 2 event source mappings, 2 parameters, and for a moment some IAM policies"

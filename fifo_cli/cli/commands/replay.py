@@ -117,7 +117,9 @@ def replay(
     return report()
 
 
-def _move_of(cli: Cli, replay: Replay, work: ReplayWork, *, force: bool) -> MoveCommand[ReplayPreview, ReplayResult]:
+def _move_of(
+    cli: Cli, replay: Replay, work: ReplayWork, *, force: bool
+) -> MoveCommand[ReplayPreview, ReplayResult]:
     from fifo_cli.operations.stream.replay import ReplayPreview, ReplayResult
     from fifo_cli.render.replay_text import replay_preview, replay_text, replay_warnings
 

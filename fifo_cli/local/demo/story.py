@@ -199,7 +199,9 @@ class _Story:
             time.sleep(_POLL_SECONDS)
         self.listener.progress("enqueued", enqueued, self.total)
         self.listener.depth(depth(self.aws, Names(NAME)))
-        self.listener.step("Look at the head of the line without taking it", "fifo-cli peek --count 2 --local")
+        self.listener.step(
+            "Look at the head of the line without taking it", "fifo-cli peek --count 2 --local"
+        )
         self.listener.messages("main", peek(self.main, count=2).messages)
 
     def _enqueued(self) -> int:
@@ -232,7 +234,9 @@ class _Story:
             f"fifo-cli drain --count {count} --local",
         )
         self._report(drain_here(self.aws, self.project, DrainOptions(count)))
-        self.listener.step("Look at the message that was parked, and why", "fifo-cli peek --queue dlq --local")
+        self.listener.step(
+            "Look at the message that was parked, and why", "fifo-cli peek --queue dlq --local"
+        )
         self.listener.messages("dlq", peek(self.dlq).messages)
 
     def _rotate_the_key(self) -> None:

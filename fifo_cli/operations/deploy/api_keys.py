@@ -24,8 +24,8 @@ from fifo_cli.handlers import exact_json
 from fifo_cli.handlers.api_keys import header_fault, json_fields
 from fifo_cli.handlers.auth_values import text_fault, value_fault
 from fifo_cli.handlers.key_sources import Secret, secret_of
-from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.handlers.placeholders import filled, placeholders
+from fifo_cli.handlers.redaction import SECRET_MIN
 from fifo_cli.invocation import aws_command_line
 from fifo_cli.model.key_faults import ANOTHER_SECRET
 from fifo_cli.model.limits import (

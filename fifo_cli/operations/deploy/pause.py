@@ -28,8 +28,8 @@ from fifo_cli.model.results import INTERNAL, Result
 from fifo_cli.model.times import format_duration, iso
 from fifo_cli.model.trigger_switch import wanted_triggers
 from fifo_cli.model.worker_trigger import MAPPING
-from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.remote_state import Gateways, gateways, named_triggers, naming_place
+from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.maintenance_lock import refuse_while_unfinished
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from fifo_cli.model.planning import CODE_HASH
 from fifo_cli.model.resources import alias_name
 from fifo_cli.model.trigger_switch import find_switch
 from fifo_cli.model.worker_trigger import longest_pause
-from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_worker
 from fifo_cli.operations.deploy.remote_state import observe, worker_triggers
+from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_worker
 from fifo_cli.operations.maintenance_lock import maintenance, refuse_beside
 
 if TYPE_CHECKING:

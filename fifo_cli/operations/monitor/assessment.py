@@ -21,7 +21,7 @@ from fifo_cli.model.health import Measurements, Problem
 from fifo_cli.model.history_events import OPERATION_TEXT
 from fifo_cli.model.unfinished_operations import unfinished_problems
 from fifo_cli.operations.history import history
-from fifo_cli.operations.monitor.activity import PARKED, activity_questions, snapshot_of, lateness
+from fifo_cli.operations.monitor.activity import PARKED, activity_questions, lateness, snapshot_of
 from fifo_cli.operations.monitor.drift import drift
 from fifo_cli.operations.monitor.measure import (
     Triggers,

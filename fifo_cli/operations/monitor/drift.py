@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import FifoError
-from fifo_cli.model.external_triggers import other_starters
 from fifo_cli.model.drift import Condition, Drift, ResourceState, lacking_actions
+from fifo_cli.model.external_triggers import other_starters
 from fifo_cli.model.health import Unavailable
 from fifo_cli.model.names import FUNCTION_ROLES, FunctionRole, Names
 from fifo_cli.model.planning import CODE_HASH, differences, is_surplus, ownership_refusal

@@ -16,7 +16,7 @@ from fifo_cli.model.drift_advice import drift_problems
 from fifo_cli.model.next_runs import NextRuns, reckon_next_runs
 from fifo_cli.model.watch_state import Lost, Sample
 from fifo_cli.model.worker_log import Stuck, WatchEvent
-from fifo_cli.operations.monitor.activity import activity_questions, snapshot_of, lateness
+from fifo_cli.operations.monitor.activity import activity_questions, lateness, snapshot_of
 from fifo_cli.operations.monitor.assessment import DRIFT
 from fifo_cli.operations.monitor.logs import FunctionLogs
 from fifo_cli.operations.monitor.measure import (

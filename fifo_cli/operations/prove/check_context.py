@@ -17,7 +17,7 @@ from fifo_cli.aws.dynamodb import put_item, typed
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.names import Names, QueueRole
 from fifo_cli.model.prove_result import Left, Measurement, Resource
-from fifo_cli.model.receiver_protocol import Received, AnswerRules
+from fifo_cli.model.receiver_protocol import AnswerRules, Received
 from fifo_cli.operations.prove.deliveries import Batch, accepted_of, problems_of
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
 

@@ -15,15 +15,15 @@ from fifo_cli.aws.policy_check import (
 from fifo_cli.model.names import PIPELINE_TAG
 from fifo_cli.model.prove_result import Resource
 from fifo_cli.model.receiver_protocol import AnswerRules
+from fifo_cli.operations.prove.check_context import expect
 from fifo_cli.operations.prove.pipeline import NotOfferedError
 from fifo_cli.operations.prove.run_resources import find
-from fifo_cli.operations.prove.check_context import expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from fifo_cli.operations.prove.receiver import HttpReceiver
     from fifo_cli.operations.prove.check_context import CheckContext
+    from fifo_cli.operations.prove.receiver import HttpReceiver
 
 # By audience: the kind of resource, what its policy must allow on it, and what it must not.
 _RIGHTS: Final = {
@@ -68,7 +68,9 @@ def _listed(found: Any) -> list[Any]:
 
 
 def _permitted(
-    check: Callable[[CheckContext, Mapping[str, list[Any]]], None], context: CheckContext, documents: Mapping[str, list[Any]]
+    check: Callable[[CheckContext, Mapping[str, list[Any]]], None],
+    context: CheckContext,
+    documents: Mapping[str, list[Any]],
 ) -> bool:
     try:
         check(context, documents)
@@ -94,7 +96,12 @@ def _simulate(context: CheckContext, documents: Mapping[str, list[Any]]) -> None
 
 
 def _simulate_one(
-    context: CheckContext, audience: str, documents: list[Any], kind: str, must: list[str], must_not: list[str]
+    context: CheckContext,
+    audience: str,
+    documents: list[Any],
+    kind: str,
+    must: list[str],
+    must_not: list[str],
 ) -> None:
     place, names = context.aws.place, context.names
     ours, other = {

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fifo_cli.aws.cloudwatch import Metric, get_latest
-from fifo_cli.model.receiver_protocol import Mode, AnswerRules
+from fifo_cli.model.receiver_protocol import AnswerRules, Mode
 from fifo_cli.model.times import iso
+from fifo_cli.operations.prove.check_context import expect
 from fifo_cli.operations.prove.deliveries import Batch, accepted_of, problems_of
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
-from fifo_cli.operations.prove.check_context import expect
 
 if TYPE_CHECKING:
     from fifo_cli.operations.prove.check_context import CheckContext
@@ -49,7 +49,10 @@ def delay_to_api(context: CheckContext) -> str:
         context.put_one(batch.rows()[0])
         what = "from the answer to an item's put until the API has it, with the queue as trigger"
         with context.timed("put_to_api", what):
-            context.until(lambda batch=batch: accepted_of(batch, context.received()), "an item did not arrive")  # type: ignore[misc]
+            context.until(
+                lambda batch=batch: accepted_of(batch, context.received()),  # type: ignore[misc]
+                "an item did not arrive",
+            )
         context.batches.append(batch)
     return f"{max(context.measured['put_to_api'].values):.1f} s at most, of {_PROBES} items"
 

@@ -15,9 +15,9 @@ from fifo_cli.aws.move_tasks import MoveTasks, UnknownCallError
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.model.receiver_protocol import AnswerRules
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG
+from fifo_cli.operations.prove.check_context import expect, item_id
 from fifo_cli.operations.prove.deliveries import Batch
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
-from fifo_cli.operations.prove.check_context import expect, item_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +138,9 @@ def redrive_in_order(context: CheckContext) -> str:
 
 def redrive_natively(context: CheckContext) -> str:
     """SQS's own move task brings back what was parked."""
-    tasks = MoveTasks(context.aws, name=context.names.dlq, source_arn=context.aws.place.queue(context.names.dlq))
+    tasks = MoveTasks(
+        context.aws, name=context.names.dlq, source_arn=context.aws.place.queue(context.names.dlq)
+    )
     try:
         tasks.recent()
     except UnknownCallError:
@@ -178,7 +180,9 @@ def redrive_killed(context: CheckContext) -> str:
         raise CheckFailed("the redrive ended each time before it could be killed")
     # The lock of the killed one would be over within a minute.
     context.run("redrive", "--in-order", "--yes", "--force")
-    expect(_half_done(context) is None, "the second redrive ended, and main still says that one is unfinished")
+    expect(
+        _half_done(context) is None, "the second redrive ended, and main still says that one is unfinished"
+    )
     _in_order(batch, context.peeked())
     context.deliver(batch)
     return "killed while it was at work on 40 messages; run again, all are there, in order"

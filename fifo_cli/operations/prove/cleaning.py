@@ -21,8 +21,8 @@ from fifo_cli.model.names import PIPELINE_TAG, PROVE_PREFIX, Names
 from fifo_cli.model.prove_result import Left, Resource
 from fifo_cli.operations.prove.deployed_receiver import DeployedReceiver
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Layout
-from fifo_cli.operations.prove.run_resources import Candidate, Search, owner_tags, search
 from fifo_cli.operations.prove.run_folder import run_folder
+from fifo_cli.operations.prove.run_resources import Candidate, Search, owner_tags, search
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws

@@ -36,14 +36,20 @@ from fifo_cli.model.prove_result import (
 )
 from fifo_cli.model.receiver_protocol import AnswerRules
 from fifo_cli.operations.prove import checks_deploy, checks_flow, checks_queues
+from fifo_cli.operations.prove.check_context import CheckContext, Waits
 from fifo_cli.operations.prove.cleaning import Cleaner, not_attributed, unlisted
 from fifo_cli.operations.prove.cost import bound
 from fifo_cli.operations.prove.deployed_receiver import RUNTIME, DeployedReceiver
 from fifo_cli.operations.prove.pipeline import Commands, Layout, NotOfferedError
 from fifo_cli.operations.prove.receiver import HttpReceiver, UnreachableError
-from fifo_cli.operations.prove.run_resources import RunResources, new_name, owner_tags, resources_by_run, search
 from fifo_cli.operations.prove.run_folder import remove_left_folders
-from fifo_cli.operations.prove.check_context import CheckContext, Waits
+from fifo_cli.operations.prove.run_resources import (
+    RunResources,
+    new_name,
+    owner_tags,
+    resources_by_run,
+    search,
+)
 
 if TYPE_CHECKING:
     from fifo_cli.aws.session import Aws
@@ -176,7 +182,11 @@ class Checks:
     """Runs the steps, and keeps what came of each."""
 
     def __init__(
-        self, steps: Sequence[PlannedCheck], context: CheckContext, listener: Listener, interrupted: Callable[[], bool]
+        self,
+        steps: Sequence[PlannedCheck],
+        context: CheckContext,
+        listener: Listener,
+        interrupted: Callable[[], bool],
     ) -> None:
         self._steps = steps
         self._context = context

@@ -13,10 +13,10 @@ from fifo_cli.aws.resources.gateway import Pending, TimedOut, Waiter
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.model.receiver_protocol import (
     RECEIVED_PATH,
-    SECRET_HEADER,
     RULES_PATH,
-    Received,
+    SECRET_HEADER,
     AnswerRules,
+    Received,
 )
 from fifo_cli.model.urls import check_url, host_of, is_this_machine
 

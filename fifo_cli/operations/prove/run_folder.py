@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from fifo_cli.model.names import PROVE_PREFIX
-from fifo_cli.operations.prove.run_resources import OWNER_TAG, may_run, owner_tags
 from fifo_cli.operations.prove.check_context import IDLE_SECONDS
+from fifo_cli.operations.prove.run_resources import OWNER_TAG, may_run, owner_tags
 
 OWNER_FILE: Final = ".prove-run"
 

@@ -31,7 +31,7 @@ from fifo_cli.aws.dynamodb_streams import (
 )
 from fifo_cli.aws.retries import growing_pause, spread
 from fifo_cli.errors import AwsError
-from fifo_cli.operations.stream.shards import ShardScheduler, ShardPosition, StreamRecord, record_of
+from fifo_cli.operations.stream.shards import ShardPosition, ShardScheduler, StreamRecord, record_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient

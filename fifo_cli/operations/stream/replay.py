@@ -372,7 +372,9 @@ class Replay:
         return result
 
     @contextlib.contextmanager
-    def _failed_batches(self, work: ReplayWork, stopped: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    def _failed_batches(
+        self, work: ReplayWork, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
         """Read the records of the failed batches, whose failure records stay in flight meanwhile."""
         table_arn = self.aws.place.table(self.project.settings.table.name)
         with held(self.failures, table_arn=table_arn, listener=self.listener, stopped=stopped) as in_flight:

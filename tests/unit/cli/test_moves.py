@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.cli.moves import Move, run_move
+from fifo_cli.cli.moves import MoveCommand, run_move
 from fifo_cli.cli.options import Output
 from fifo_cli.errors import AwsError, ExitCode, UsageError
 from fifo_cli.model.results import WorkResult
@@ -70,7 +70,7 @@ def run(
         desk.done.append("perform")
         return result
 
-    move: Move[Moved, Moved] = Move(
+    move: MoveCommand[Moved, Moved] = MoveCommand(
         preview=lambda: Moved(3),
         preview_text=lambda seen: f"{seen.moved} would be moved",
         question=None if question is None else lambda: question,

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fifo_cli.handlers.api_auth import Hmac, StandardWebhooks, Tools, AuthScheme
+from fifo_cli.handlers.api_auth import AuthScheme, Hmac, StandardWebhooks, Tools
 from fifo_cli.handlers.api_client import MESSAGE_ID, Answer
 from fifo_cli.handlers.api_keys import Keys
 from fifo_cli.handlers.delivery import ApiDelivery, Verdict

@@ -15,7 +15,7 @@ import pytest
 
 from fifo_cli.local import receiver as module
 from fifo_cli.local.prove_receiver import ProveReceiver
-from fifo_cli.model.receiver_protocol import Mode, AnswerRules
+from fifo_cli.model.receiver_protocol import AnswerRules, Mode
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from tests.cli_harness import clean_environment
 

@@ -37,12 +37,16 @@ def parked(number: int, reason: str) -> Message:
 PARKED = [parked(1, "HTTP 422: no")]
 
 
-def check(arrived: list[Received], parked: list[Message], expected: tuple[str, ...] = ('"2"',)) -> DemoVerdict:
+def check(
+    arrived: list[Received], parked: list[Message], expected: tuple[str, ...] = ('"2"',)
+) -> DemoVerdict:
     return judge(ITEMS, arrived, parked, expected_parked=expected)
 
 
 def test_all_delivered_once_or_parked_and_in_order_is_well():
-    assert check(deliveries(0, 2), PARKED) == DemoVerdict(items=3, delivered=2, parked=1, groups=2, problems=())
+    assert check(deliveries(0, 2), PARKED) == DemoVerdict(
+        items=3, delivered=2, parked=1, groups=2, problems=()
+    )
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,10 @@ from fifo_cli.model.planning import make_destroy_plan, make_plan
 from fifo_cli.model.resources import Found, Key, Resource
 from fifo_cli.model.settings import Api, Functions, Pipeline, Settings, Table
 from fifo_cli.operations.deploy.apply import Work, sleep_unless
-from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.deploy.deploy import apply, wait_until_shown
 from fifo_cli.operations.deploy.plan import Prepared, _without_deleted
 from fifo_cli.operations.deploy.remote_state import Gateways, observe
+from fifo_cli.operations.deploy.wait_until_idle import RunTimes, wait_for_enqueuer, wait_for_worker
 from fifo_cli.operations.stream.reader import READ_PAUSE, pace_of
 from tests.fakes import Clock
 from tests.faults import Kill, forward_all, on

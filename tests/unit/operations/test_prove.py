@@ -7,8 +7,8 @@ import pytest
 
 from fifo_cli.events import silent
 from fifo_cli.model.prove_result import Check, CheckVerdict
-from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, selected
 from fifo_cli.operations.prove.pipeline import CheckFailed, NotOfferedError
+from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, selected
 from fifo_cli.operations.prove.receiver import ReceiverError, UnreachableError
 
 CONTEXT: Any = SimpleNamespace()

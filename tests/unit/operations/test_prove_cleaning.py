@@ -10,8 +10,10 @@ from fifo_cli.aws import account_resources
 from fifo_cli.model.names import Place
 from fifo_cli.model.resources import wanted_resources
 from fifo_cli.model.settings import load
+from fifo_cli.operations.prove.check_context import IDLE_SECONDS, Waits
 from fifo_cli.operations.prove.cost import dollars
 from fifo_cli.operations.prove.pipeline import CheckFailed, Commands, Done, Layout, layouts
+from fifo_cli.operations.prove.run_folder import OWNER_FILE, remove_left_folders, run_folder
 from fifo_cli.operations.prove.run_resources import (
     OWNER_TAG,
     RUN_TAKES,
@@ -20,8 +22,6 @@ from fifo_cli.operations.prove.run_resources import (
     owner_tags,
     run_of,
 )
-from fifo_cli.operations.prove.run_folder import OWNER_FILE, remove_left_folders, run_folder
-from fifo_cli.operations.prove.check_context import IDLE_SECONDS, Waits
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

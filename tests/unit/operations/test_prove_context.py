@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.operations.prove.pipeline import CheckFailed
 from fifo_cli.operations.prove.check_context import CheckContext, Waits
+from fifo_cli.operations.prove.pipeline import CheckFailed
 
 
 class Clock:

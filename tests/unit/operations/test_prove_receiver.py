@@ -9,7 +9,7 @@ import pytest
 
 from fifo_cli.aws.resources.gateway import Waiter
 from fifo_cli.errors import UsageError
-from fifo_cli.model.receiver_protocol import Mode, AnswerRules
+from fifo_cli.model.receiver_protocol import AnswerRules, Mode
 from fifo_cli.operations.prove.receiver import HttpReceiver, ReceiverError, UnreachableError
 
 Answer = Callable[[httpx.Request], httpx.Response]

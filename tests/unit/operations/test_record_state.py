@@ -71,7 +71,9 @@ def test_what_sqs_suppressed_is_reported_by_when_it_came_into_the_queue():
     assert SEEN(life(("replay", "suppressed")))[0] == "lost"
 
 
-def life(*lines: tuple[Any, ...], found: list[FoundMessage] | None = None, unwanted: str = "") -> RecordHistory:
+def life(
+    *lines: tuple[Any, ...], found: list[FoundMessage] | None = None, unwanted: str = ""
+) -> RecordHistory:
     log = [
         entry(line[0], line[1], second, **(line[2] if len(line) > 2 else {}))
         for second, line in enumerate(lines)

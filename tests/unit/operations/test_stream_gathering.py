@@ -89,7 +89,10 @@ def test_what_a_replaced_stream_holds_comes_before_what_its_successor_holds(stre
 
 def test_only_what_is_chosen_is_kept_and_what_was_read_is_counted(streams):
     streams.add("2026-01-02T03:00:00.000", chain("a", range(10)))
-    assert streams.gather(choice=RecordFilter(event_ids={"e3", "e4"})) == (GatheredRecords(10, False), ["e3", "e4"])
+    assert streams.gather(choice=RecordFilter(event_ids={"e3", "e4"})) == (
+        GatheredRecords(10, False),
+        ["e3", "e4"],
+    )
 
 
 def test_a_clock_that_goes_back_does_not_turn_a_shards_order_around(streams):

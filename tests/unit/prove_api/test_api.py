@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fifo_cli.local.prove_receiver import MemoryStore
-from fifo_cli.model.receiver_protocol import SECRET_HEADER, Mode, Received, AnswerRules
+from fifo_cli.model.receiver_protocol import SECRET_HEADER, AnswerRules, Mode, Received
 from fifo_cli.prove_api.api import MODES, ProveApi, Request, Response, sha256
 
 SECRET = "s" * 32

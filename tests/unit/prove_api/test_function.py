@@ -13,7 +13,7 @@ import pytest
 from moto import mock_aws
 
 from fifo_cli.prove_api import function as module
-from fifo_cli.prove_api.api import RecordedDelivery, Response, AnswerRules, sha256
+from fifo_cli.prove_api.api import AnswerRules, RecordedDelivery, Response, sha256
 from fifo_cli.prove_api.function import TableStore, answer_of, request_of
 
 
