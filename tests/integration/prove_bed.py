@@ -20,8 +20,8 @@ from fifo_cli.local.prove_receiver import MemoryStore, ProveReceiver
 from fifo_cli.model.prove_result import Check
 from fifo_cli.model.settings import CONFIG_FILE
 from fifo_cli.operations.prove.check_context import AT_ONCE, CheckContext, Waits
-from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, ProveRun, make_context
 from fifo_cli.operations.prove.pipeline import Child, Commands
+from fifo_cli.operations.prove.prove import STEPS, Checks, PlannedCheck, ProveRun, make_context
 from fifo_cli.operations.prove.receiver import HttpReceiver
 from fifo_cli.operations.prove.run_resources import find
 from fifo_cli.prove_api.api import AnswerRules, ProveApi, RecordedDelivery, sha256
