@@ -278,25 +278,27 @@ def _move(word: MovedWord, facts: Mapping[str, Any]) -> Move:
     return Move(word, source, target, messages, everything, _number(facts.get("unseen")))
 
 
-def without_stayed(events: Iterable[HistoryEvent]) -> list[HistoryEvent]:
-    """Leave out the messages that an operation noted and that stayed after all."""
-    found = list(events)
-    stayed = {
+def stayed_of(events: Iterable[HistoryEvent]) -> frozenset[tuple[str, str]]:
+    """Return the messages that operations noted and that stayed after all: the operation's id, and theirs."""
+    return frozenset(
         (event.header.id, message.message_id)
-        for event in found
+        for event in events
         if event.move is not None and event.move.word == STAYED
         for message in event.move.messages
-    }
-    if not stayed:
-        return found
-    return [_left_by(event, stayed) for event in found if event.move is None or event.move.word != STAYED]
+    )
 
 
-def _left_by(event: HistoryEvent, stayed: Set[tuple[str, str]]) -> HistoryEvent:
-    if event.move is None:
-        return event
-    left = (one for one in event.move.messages if (event.header.id, one.message_id) not in stayed)
-    return replace(event, move=replace(event.move, messages=tuple(left)))
+def without_stayed(
+    events: Iterable[HistoryEvent], stayed: Set[tuple[str, str]]
+) -> Iterator[HistoryEvent]:
+    """Leave out the messages that stayed after all, and the events that say so."""
+    for event in events:
+        move = event.move
+        if move is None or not stayed:
+            yield event
+        elif move.word != STAYED:
+            left = (one for one in move.messages if (event.header.id, one.message_id) not in stayed)
+            yield replace(event, move=replace(move, messages=tuple(left)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ from fifo_cli.handlers.redaction import Redactor
 from fifo_cli.interrupts import AWS_CALLS
 from fifo_cli.invocation import command_line
 from fifo_cli.model.history_events import (
+    EVERYTHING_TEXT,
+    OPERATION_TEXT,
+    STAYED,
     End,
     Header,
     HistoryEvent,
@@ -44,6 +47,7 @@ from fifo_cli.model.history_events import (
     header_of,
     operations_of,
     parse,
+    stayed_of,
     without_stayed,
 )
 from fifo_cli.model.message import ReceivedMessage
@@ -72,6 +76,8 @@ _IDENTITY_SECONDS: Final = 2.0
 _CLOCKS_DIFFER: Final = timedelta(seconds=2)
 # In every event.
 _TEXT_OF_EVENTS: Final = "operation"
+# Events with these name no messages.
+_WITHOUT_IDS: Final = (OPERATION_TEXT, EVERYTHING_TEXT)
 
 Note = Callable[[Move], None]
 _SECRETS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -101,7 +107,7 @@ class MoveNotes:
         self._write(self.word, received)
 
     def stayed(self, received: Sequence[ReceivedMessage]) -> None:
-        self._write("stayed", received)
+        self._write(STAYED, received)
 
     def _write(self, word: MovedWord, received: Sequence[ReceivedMessage]) -> None:
         messages = tuple(MovedMessage.of(one.message) for one in received)
@@ -317,15 +323,22 @@ def _wait(written: threading.Event, seconds: float) -> bool:
     return True
 
 
-def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> list[HistoryEvent]:
-    """Return the events of the operations log that contain ``text``, in order of time.
+def read_events(aws: Aws, names: Names, *, since: datetime, text: str = "") -> Iterator[HistoryEvent]:
+    """Read the events of the operations log that contain ``text``, in order of time.
 
     Lines that are not ours, or were cut short, are left out; so are messages that stayed after all. Raises
     MissingLogGroup.
     """
-    found = get_log_events(aws, names.operations_log, since=since, text=text or _TEXT_OF_EVENTS)
-    parsed = (parse(one.text, logged=from_epoch_ms(one.time), stream=one.stream) for one in found)
-    return without_stayed(event for event in parsed if event is not None)
+
+    def events(*, text: str = "", word: str = "") -> Iterator[HistoryEvent]:
+        for one in get_log_events(aws, names.operations_log, since=since, text=text, word=word):
+            event = parse(one.text, logged=from_epoch_ms(one.time), stream=one.stream)
+            if event is not None:
+                yield event
+
+    # They are few, and named after the events of all that left, which are too many to be kept in memory.
+    stayed = stayed_of(() if text in _WITHOUT_IDS else events(word=STAYED))
+    yield from without_stayed(events(text=text or _TEXT_OF_EVENTS), stayed)
 
 
 @dataclass(frozen=True, slots=True)

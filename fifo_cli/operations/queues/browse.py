@@ -43,6 +43,9 @@ _HANDLES: Final = """
     CREATE INDEX seen ON handles (message_id);
 """
 
+# Of the handles of so many messages in KiB, with room to spare: with a full disk they could not be released.
+_IN_MEMORY: Final = "PRAGMA cache_size = -16000;"
+
 T = TypeVar("T")
 Take = Callable[[Message], bool | None]
 
@@ -173,15 +176,16 @@ def browse(queue: Queue, take: Take, *, clock: Callable[[], float] = time.monoto
 class WholeQueue:
     """Receives each message of a queue once, and releases all at the end, heads last.
 
-    Handles and ids are on disk, so that memory does not grow with the queue. Of a queue of any size, give
-    how many messages are ``expected``.
+    Of a queue of any size, give how many messages are ``expected``: then handles and ids are on disk, so that
+    memory does not grow with the queue.
     """
 
     def __init__(self, queue: Queue, expected: int = 0) -> None:
         self._queue = queue
         # As long as it takes to see them all, so that what was seen first does not come again before that.
         self._visibility = VISIBILITY_SECONDS + expected // _LOOK_RATE_MIN
-        self._db = WorkDb(_HANDLES, "what was seen", meaning="every message is still in the queue")
+        tables = _HANDLES if expected else _IN_MEMORY + _HANDLES
+        self._db = WorkDb(tables, "what was seen", meaning="every message is still in the queue")
 
     def receive(self) -> list[Message]:
         """Return the next messages; none when nothing more comes, or only what came before."""

@@ -129,7 +129,7 @@ class Dump:
             leave=exclusions,
             total=total,
             throttles=lambda: self.aws.throttles,
-            history=MoveNotes(self.note, self.word, self.queue.role, to),
+            history=MoveNotes(self.note, self.word, self.queue.role, to, ahead=False),
         )
         report = move(source, target, options, listener=self.listener, stopped=stopped)
         warnings = report.warnings()

@@ -27,6 +27,8 @@ PURGE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 1.0
 # A purge is for queues that are too large to move: so long it is looked at before.
 _LOOK_SECONDS: Final = 20.0
+# Some 300 KB, which a slow line takes in the time that a note is waited for.
+_NOTED_AT_A_TIME: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,9 @@ def _note(
             while clock() < end and not stopped() and (batch := look.receive()):
                 seen += map(MovedMessage.of, batch)
     if not stopped():
-        if seen:
-            note(Move("purged", queue.role, messages=tuple(seen)))
+        for first in range(0, len(seen), _NOTED_AT_A_TIME):
+            some = tuple(seen[first : first + _NOTED_AT_A_TIME])
+            note(Move("purged", queue.role, messages=some))
         note(Move("purged", queue.role, everything=True, unseen=max(0, counts.total - len(seen))))
 
 

@@ -143,8 +143,9 @@ class Target(Protocol):
 class MoveHistory(Protocol):
     """Where a move notes what leaves its source. Each call returns when it is written, and never raises.
 
-    ``ahead``: a message may be noted while it is sent. If the run is killed then, `audit` still finds it in
-    its source; so not where that is a file.
+    ``ahead``: a message may be noted while it is sent. If the run is killed then, it is still in its source:
+    so not where that is a file, nor where the note says that the message is in no queue any more, as `audit`
+    believes that of one behind others, which cannot be seen.
     """
 
     @property

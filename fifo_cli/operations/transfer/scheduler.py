@@ -191,7 +191,10 @@ class InFlightMessages:
         ahead = [item for item in sending if not item.note]
         if not ahead or len(sending) < self._pending:
             return None
-        self._noted_ahead.update((item.id, item.received) for item in ahead)
+        for item in ahead:
+            # Without its body: very many may stay behind.
+            message = replace(item.message, body="")
+            self._noted_ahead[item.id] = item.received._replace(message=message)
         return self._begin_note([*self._to_note, *ahead])
 
     def _begin_note(self, items: Sequence[InFlightMessage]) -> Note:

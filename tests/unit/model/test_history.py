@@ -26,6 +26,7 @@ from fifo_cli.model.history_events import (
     parse,
     result_of,
     short_who,
+    stayed_of,
     without_stayed,
 )
 
@@ -78,7 +79,9 @@ def test_what_stayed_after_all_did_not_leave() -> None:
     stayed = event(move=Move("stayed", "main", "dlq", tuple(ids[1:])))
     other = replace(noted, header=replace(noted.header, id="a2"))
     left = replace(noted, move=Move("parked", "main", "dlq", (ids[0],)))
-    assert without_stayed([begun, noted, other, stayed, ended]) == [begun, left, other, ended]
+    events = [begun, noted, other, stayed, ended]
+    assert list(without_stayed(events, stayed_of(events))) == [begun, left, other, ended]
+    assert list(without_stayed([begun, noted], stayed_of([]))) == [begun, noted]
     assert [one.messages for one in operations_of([begun, left, ended])] == [1]
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Queue
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.names import Names
-from fifo_cli.operations.queues.browse import browse, count_waiting
+from fifo_cli.operations.queues.browse import MESSAGES_MAX, browse, count_waiting
+from fifo_cli.operations.queues.browse import look as look_through
 from tests.fakes import Clock, FakeSqs
 from tests.faults import AnswerWithError, Delay, Pass, on
+from tests.unit.operations.fault_model import message
 
 
 class CountingSqs(FakeSqs):
@@ -163,3 +170,41 @@ def test_a_failure_midway_gives_back_what_is_hidden(sqs: CountingSqs) -> None:
     found, _ = look(sqs)
     assert not found.complete
     assert all(message.visible_at <= sqs.clock() for message in sqs.queues["p.fifo"].messages)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Endless(Queue):
+    """A queue that has always more; a receipt handle of AWS has some 400 characters."""
+
+    def __init__(self) -> None:
+        self.given = 0
+        self.released = 0
+
+    long_poll_seconds = 0  # type: ignore[assignment]
+
+    def receive(self, **_: Any) -> list[ReceivedMessage]:
+        numbers = range(self.given, self.given + 10)
+        self.given += 10
+        one = message("m", "g")
+        return [ReceivedMessage(replace(one, message_id=f"{n:036}"), f"{n:0600}") for n in numbers]
+
+    def change_visibility(self, handles: Any, *, seconds: int) -> list[Any]:
+        self.released += len(handles)
+        return []
+
+
+def test_a_look_needs_no_room_on_disk() -> None:
+    queue = Endless()
+    with full_disk():
+        assert look_through(queue, lambda message: None) == MESSAGES_MAX
+    assert queue.released == MESSAGES_MAX

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import ExitCode
+from fifo_cli.model.history_events import Move
+from fifo_cli.model.message import ReceivedMessage
 from fifo_cli.model.names import Names
 from fifo_cli.operations.queues.dump import Dump, preview
+from fifo_cli.operations.transfer.interfaces import Rejection
+from fifo_cli.operations.transfer.message_files import DumpFile
 from tests.fakes import Clock
 from tests.unit.operations.test_browse import CountingSqs, FakeAws, fill
 
@@ -61,3 +68,25 @@ def test_a_preview_never_shows_more_messages_than_it_says_there_are(
     seen = preview(Queue(FakeAws(sqs), Names("p"), "main"), force=True)
     assert seen.remaining == remaining
     assert len(seen.messages) == (1 if counted[0] == 0 else 3)
+
+
+def test_what_is_dumped_is_noted_when_it_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is noted so, nobody looks in a queue: killed in between, a message would be in neither."""
+    send = DumpFile.send
+
+    def send_slowly(self: DumpFile, received: Sequence[ReceivedMessage]) -> list[Rejection]:
+        time.sleep(0.05)
+        return send(self, received)
+
+    monkeypatch.setattr(DumpFile, "send", send_slowly)
+    sqs, path, noted = CountingSqs(Clock(), "p.fifo"), tmp_path / "dump.jsonl", set[str]()
+    fill(sqs, 25, 1)
+    aws = FakeAws(sqs)
+
+    def note(move: Move) -> None:
+        text = path.read_text()
+        assert all(one.message_id in text for one in move.messages)
+        noted.update(one.message_id for one in move.messages)
+
+    result = Dump(aws, Queue(aws, Names("p"), "main"), path, note=note).move()
+    assert (result.moved, len(noted), result.error) == (25, 25, None)

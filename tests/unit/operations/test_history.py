@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,10 +15,19 @@ from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Warned
 from fifo_cli.interrupts import AWS_CALLS
-from fifo_cli.model.history_events import Move, MovedMessage, operations_of, parse
+from fifo_cli.aws.logs import LogEvent
+from fifo_cli.model.history_events import (
+    EVERYTHING_TEXT,
+    OPERATION_TEXT,
+    Move,
+    MovedMessage,
+    operations_of,
+    parse,
+)
+from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.operations import history as module
-from fifo_cli.operations.history import History, Invocation
+from fifo_cli.operations.history import History, Invocation, read_events
 
 SETTINGS = Settings.model_validate(
     {
@@ -276,3 +285,37 @@ def test_put_into_an_environment_that_is_not_deployed_warns_before_its_first_ite
         True
     ] * warned
     assert len(events) == len(before)
+
+
+def test_the_history_is_read_as_it_comes_without_what_stayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs, taken, asked = Logs(), list[int](), list[tuple[str, str]]()
+    made = history(logs, [])
+    for n in range(5):
+        made.note(move(f"{n}-a", f"{n}-b"))
+    made.note(Move("stayed", "main", "dlq", (MovedMessage("3-b"),)))
+    made.end(0)
+
+    def events(*_: Any, text: str, word: str, **more: Any) -> Iterator[LogEvent]:
+        asked.append((text, word))
+        for n, line in enumerate(logs.lines):
+            if (word or text) in line:
+                taken.append(n)
+                yield LogEvent(str(n), n, line)
+
+    monkeypatch.setattr(module, "get_log_events", events)
+    aws: Any = FakeAws(logs)
+
+    def found(text: str = "") -> Iterator[str]:
+        for event in read_events(aws, Names("orders"), since=datetime.now(UTC), text=text):
+            yield " ".join(one.message_id for one in event.move.messages) if event.move else ""
+
+    reading = found()
+    first = [next(reading), next(reading)]
+    # All of a long history is never in memory.
+    assert len(taken) == 3
+    assert [*first, *reading] == ["", "0-a 0-b", "1-a 1-b", "2-a 2-b", "3-a", "4-a 4-b", ""]
+    assert list(found('"3-a"')) == ["3-a"]
+    asked.clear()
+    assert list(found(OPERATION_TEXT)) == ["", ""]
+    assert list(found(EVERYTHING_TEXT)) == []
+    assert asked == [(OPERATION_TEXT, ""), (EVERYTHING_TEXT, "")]

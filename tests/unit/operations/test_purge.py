@@ -11,9 +11,12 @@ from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.aws.sqs import Queue
 from fifo_cli.errors import AwsError, UsageError
 from fifo_cli.events import Event, Waiting
+from fifo_cli.model.history_events import Move
 from fifo_cli.model.names import Names
+from fifo_cli.operations.queues import purge as module
 from fifo_cli.operations.queues.purge import PURGE_SECONDS, purge_for_good, refuse_if_shared
 from tests.fakes import Clock
+from tests.unit.operations.test_browse import CountingSqs, FakeAws, fill
 
 NAMES = Names("orders")
 
@@ -141,3 +144,30 @@ def test_a_service_that_cannot_tell_whose_dlq_it_is_stops_nobody(bench):
     bench.stub.add_client_error("list_dead_letter_source_queues", "InvalidAction")
     with bench.stub:
         refuse_if_shared(bench.queue, NAMES.main)
+
+
+def test_what_goes_is_noted_before_it_goes_some_at_a_time(monkeypatch):
+    """A note of very many would not be written in the time that it is waited for, nor what comes after it."""
+    monkeypatch.setattr(module, "_NOTED_AT_A_TIME", 10)
+    sqs = CountingSqs(Clock(), "p.fifo")
+    fill(sqs, 37, 25)  # of a group, ten can be seen
+    aws, moves = FakeAws(sqs), list[Move]()
+
+    def note(move: Move) -> None:
+        assert len(sqs.bodies("p.fifo")) == 37
+        moves.append(move)
+
+    purge_for_good(aws, Queue(aws, Names("p"), "main"), note=note, clock=sqs.clock)
+    assert [len(move.messages) for move in moves] == [10, 10, 10, 7, 0]
+    assert [(move.everything, move.unseen) for move in moves] == [(False, None)] * 4 + [(True, 0)]
+    assert len({one.message_id for move in moves for one in move.messages}) == 37
+    assert sqs.bodies("p.fifo") == []
+
+
+def test_stopped_while_it_looks_it_has_noted_and_purged_nothing():
+    sqs = CountingSqs(Clock(), "p.fifo")
+    fill(sqs, 25, 25)
+    aws, moves = FakeAws(sqs), list[Move]()
+    stopped = lambda: any(action == "ReceiveMessage" for action, _ in sqs.calls)  # noqa: E731
+    result = purge_for_good(aws, Queue(aws, Names("p"), "main"), note=moves.append, stopped=stopped)
+    assert (moves, result.purged, len(sqs.bodies("p.fifo"))) == ([], 0, 25)
