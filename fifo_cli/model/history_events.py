@@ -288,9 +288,7 @@ def stayed_of(events: Iterable[HistoryEvent]) -> frozenset[tuple[str, str]]:
     )
 
 
-def without_stayed(
-    events: Iterable[HistoryEvent], stayed: Set[tuple[str, str]]
-) -> Iterator[HistoryEvent]:
+def without_stayed(events: Iterable[HistoryEvent], stayed: Set[tuple[str, str]]) -> Iterator[HistoryEvent]:
     """Leave out the messages that stayed after all, and the events that say so."""
     for event in events:
         move = event.move

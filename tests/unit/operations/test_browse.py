@@ -190,7 +190,7 @@ class Endless(Queue):
         self.given = 0
         self.released = 0
 
-    long_poll_seconds = 0  # type: ignore[assignment]
+    long_poll_seconds = 0
 
     def receive(self, **_: Any) -> list[ReceivedMessage]:
         numbers = range(self.given, self.given + 10)

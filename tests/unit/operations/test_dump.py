@@ -70,7 +70,9 @@ def test_a_preview_never_shows_more_messages_than_it_says_there_are(
     assert len(seen.messages) == (1 if counted[0] == 0 else 3)
 
 
-def test_what_is_dumped_is_noted_when_it_is_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_dumped_is_noted_when_it_is_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of what is noted so, nobody looks in a queue: killed in between, a message would be in neither."""
     send = DumpFile.send
 

@@ -12,10 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fifo_cli.aws.interruptible_calls import GivenUpError
+from fifo_cli.aws.logs import LogEvent
 from fifo_cli.errors import NotDeployedError
 from fifo_cli.events import Event, Warned
 from fifo_cli.interrupts import AWS_CALLS
-from fifo_cli.aws.logs import LogEvent
 from fifo_cli.model.history_events import (
     EVERYTHING_TEXT,
     OPERATION_TEXT,
