@@ -150,7 +150,7 @@ def test_what_goes_is_noted_before_it_goes_some_at_a_time(monkeypatch):
     """A note of very many would not be written in the time that it is waited for, nor what comes after it."""
     monkeypatch.setattr(module, "_NOTED_AT_A_TIME", 10)
     sqs = CountingSqs(Clock(), "p.fifo")
-    fill(sqs, 37, 25)  # of a group, ten can be seen
+    fill(sqs, 37, 37)
     aws, moves = FakeAws(sqs), list[Move]()
 
     def note(move: Move) -> None:
