@@ -89,9 +89,9 @@ class KillEach:
 
 
 def _call(request: Request) -> str:
-    """Tell one call from another; a client token is new for each, and the start until a queue carries it."""
+    """Tell one call from another; a client token is new for each, the lock and the start in each run."""
     body = re.sub(
-        r'"(ClientToken|fifo-cli:start|FIFO_CLI_START)": ?"[^"]*"',
+        r'"(ClientToken|fifo-cli:(start|maintenance)|FIFO_CLI_START)": ?"(?:[^"\\]|\\.)*"',
         "",
         request.body.decode("utf-8", "replace"),
     )
