@@ -60,7 +60,14 @@ def load_preview(seen: LoadPreview, *, queue: str, width: int | None) -> str:
     shown = table(rows, headers=("MESSAGE", "GROUP", "BODY"), width=width) if rows else ""
     more = f"and {seen.new - len(rows):,} more\n" if seen.new > len(rows) else ""
     before = f" ({seen.already_loaded:,} were loaded before)" if seen.already_loaded else ""
-    return f"{shown}{more}dry run: nothing was sent; {count(seen.new, 'line')} would go to {queue}{before}\n"
+    order = f"{load_order(seen.behind)}\n" if rows and seen.behind else ""
+    would = f"dry run: nothing was sent; {count(seen.new, 'line')} would go to {queue}{before}\n"
+    return f"{shown}{more}{order}{would}"
+
+
+def load_order(behind: int) -> str:
+    """Say in which order the lines of a file come into a queue that has ``behind`` messages."""
+    return f"Order: as in the file within each group, behind the {count(behind, 'message')} counted there now"
 
 
 def purge_text(result: PurgeResult, *, queue: str) -> str:

@@ -109,6 +109,7 @@ MISTAKES = [
     (("drain",), 2, ["fifo-cli drain --count 1"]),
     (("drain", "--nonsense"), 2, None),
     (("redrive", "--in-order", "--count", "1"), 2, None),
+    (("redrive", "--in-order", "--engine", "native"), 2, None),
     (("logs", "worker", "--since", "1m"), 0, None),
     (("audit",), 0, None),
     (("keys", "set", "nobody"), 2, None),

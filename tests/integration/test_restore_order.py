@@ -199,6 +199,7 @@ def test_nothing_is_touched_without_an_answer_or_in_a_dry_run(one):
     assert (dry["dry_run"], dry["remaining"], dry["among"]) == (True, 2, 4)
     assert sorted(message["body"] for message in dry["messages"]) == ["2", "5"]
     assert one.run("redrive", "--in-order", "--count", "1", "--yes").code == 2
+    assert one.run("redrive", "--in-order", "--engine", "native", "--yes").code == 2
     assert [one.total(role) for role in ("main", "dlq", "hold")] == [4, 2, 0]
     assert _tags(one) == {}
 

@@ -213,14 +213,14 @@ def _load_question(
     cli: Cli, lines: Lines, checked: Checked, target: Queue, *, force: bool
 ) -> str | LoadResult:
     from fifo_cli.operations.queues.load import LoadResult
+    from fifo_cli.render.files import load_order
 
     if not checked.new:
         _refuse_while_unfinished(cli, force=force)
         return LoadResult(0, checked.already, 0)
     return (
         f"send {count(checked.new, 'message')} from {lines.name} to {target.name}\n"
-        f"Order: as in the file within each group, behind the {count(target.counts().total, 'message')}"
-        " counted there now"
+        f"{load_order(target.counts().total)}"
     )
 
 

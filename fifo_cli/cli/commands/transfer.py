@@ -139,10 +139,15 @@ def _redrive_question(redrive: Redrive, *, force: bool) -> str | RedriveResult:
 
 def _redrive_in_order(cli: Cli, options: RedriveOptions, *, dry_run: bool, force: bool) -> ExitCode:
     """Put the DLQ's messages back to their old places in main, or only show them."""
+    from fifo_cli.operations.queues.redrive import Engine
     from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
     from fifo_cli.operations.queues.restore_order_pause import PipelinePause
     from fifo_cli.render.transfer import restore_order_preview, restore_order_text, restore_order_unfinished
 
+    if options.engine is Engine.NATIVE:
+        raise UsageError(
+            "SQS's own redrive (--engine native) cannot do --in-order", hint="leave out --engine"
+        )
     if options.only_client:
         raise UsageError(
             f"--in-order is about everything in the DLQ and main, so {', '.join(options.only_client)} cannot"

@@ -30,6 +30,15 @@ def operator_moves(aws: Aws, names: Names, *, since: datetime) -> tuple[WatchEve
         return ()
 
 
+def dlq_moves(aws: Aws, names: Names, *, since: datetime) -> tuple[HistoryEvent, ...]:
+    """Return what moved into the DLQ or out of it since then; nothing, where the history cannot be read."""
+    try:
+        events = read_events(aws, names, since=since)
+        return tuple(one for one in events if one.move and "dlq" in (one.move.source, one.move.target))
+    except (MissingLogGroup, FifoError):
+        return ()
+
+
 def moves_of(event: HistoryEvent) -> Iterator[WatchEvent]:
     """Return what an event says of messages of main; of other queues, and of other things, nothing."""
     move = event.move

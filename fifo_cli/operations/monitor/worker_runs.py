@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from fifo_cli.aws.logs import MissingLogGroup, get_log_events
 from fifo_cli.errors import AwsError
 from fifo_cli.invocation import command_line
+from fifo_cli.model.history_events import HistoryEvent, short_who
 from fifo_cli.model.names import FUNCTION_ROLES
 from fifo_cli.model.worker_log import (
     Batch,
@@ -33,7 +34,7 @@ from fifo_cli.model.worker_log import (
 )
 from fifo_cli.model.worker_trigger import longest_pause
 from fifo_cli.operations.monitor.logs import LogLine, parse_line
-from fifo_cli.operations.monitor.operator_moves import operator_moves
+from fifo_cli.operations.monitor.operator_moves import dlq_moves, operator_moves
 from fifo_cli.operations.monitor.pauses import (
     BREAKER,
     PAUSED,
@@ -56,6 +57,8 @@ _PHRASES: Final = ("failed", "Task timed out", "Runtime exited", "[ERROR]")
 _UNTRIED: Final = "skipped"
 # A function that logs its failure and raises has another line of the platform's within moments.
 _SAME_RUN: Final = timedelta(seconds=5)
+# The item and its number in the stream, or the id of a message that has none.
+_MessageKey = tuple[str | None, ...]
 # A busy worker is found in the first, one that runs once a week in the last.
 _WINDOWS: Final = (timedelta(hours=1), timedelta(hours=6), timedelta(hours=25), timedelta(days=8))
 _MARGIN: Final = timedelta(minutes=10)
@@ -249,7 +252,11 @@ def last_batches(aws: Aws, names: Names, *, now: datetime, count: int = 5) -> Ba
 
 
 def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
-    """Return why messages were parked, each message once, the newest first, as the logs of a day show."""
+    """Return why the messages of the DLQ were parked, the newest first, as the logs of a day show.
+
+    Each message counts once. What an operator took out again does not count, and what an operator put there
+    is by the operator.
+    """
     for window in _WINDOWS[:-1]:
         lines = [
             line
@@ -258,15 +265,38 @@ def parked_reasons(aws: Aws, names: Names, *, now: datetime) -> tuple[str, ...]:
             if line.message == "parked" and line.facts
         ]
         if lines:
-            newest = {_parked_message(line): line for line in sorted(lines, key=_TIME)}
-            return tuple(_park_reason(line) for line in sorted(newest.values(), key=_TIME, reverse=True))
+            return _reasons_left(lines, dlq_moves(aws, names, since=now - window))
     return ()
 
 
-def _parked_message(line: LogLine) -> tuple[str | None, ...]:
+def _reasons_left(lines: Iterable[LogLine], moves: Iterable[HistoryEvent]) -> tuple[str, ...]:
+    parked: dict[_MessageKey, str] = {}
+    found: list[LogLine | HistoryEvent] = [*lines, *moves]
+    for one in sorted(found, key=_TIME):
+        if isinstance(one, LogLine):
+            _put_last(parked, _message_key(one.text), _park_reason(one))
+        elif (move := one.move) is not None and move.source == "dlq":
+            for message in move.messages:
+                parked.pop(_message_key(message.facts.get), None)
+            if move.everything:
+                parked.clear()
+        elif move is not None:
+            for message in move.messages:
+                _put_last(
+                    parked, _message_key(message.facts.get), f"an operator ({short_who(one.header.who)})"
+                )
+    return tuple(reversed(parked.values()))
+
+
+def _put_last(parked: dict[_MessageKey, str], key: _MessageKey, reason: str) -> None:
+    parked.pop(key, None)
+    parked[key] = reason
+
+
+def _message_key(fact: Callable[[str], str | None]) -> _MessageKey:
     """Return what stays of a message where a redrive gives it another id: it may be parked again."""
-    sequence = line.text("stream_sequence")
-    return (line.text("item_key"), sequence) if sequence else (line.text("message_id"),)
+    sequence = fact("stream_sequence")
+    return (fact("item_key"), sequence) if sequence else (fact("message_id"),)
 
 
 def _park_reason(line: LogLine) -> str:

@@ -196,6 +196,7 @@ class Evidence:
             for message in move.messages if move else ():
                 facts = {name: value for name, value in asdict(message).items() if value}
                 facts["reason"] = _by(event)
+                facts["target"] = move.target if move else ""
                 place = f"log {self._names.operations_log} {event.stream}".rstrip()
                 line = LogLine(event.time, "worker", "info", move.word if move else "", facts)
                 yield LogEntry("operator", line, place)

@@ -186,7 +186,7 @@ class Judge:
     def _gone(self, history: RecordHistory, sent: LogEntry | None) -> tuple[Stage, str]:
         """It was in a queue, or may have been, and is seen in none."""
         at = sent.line.time if sent else history.written
-        queue: QueueRole = "dlq" if sent and sent.word == "parked" else "main"
+        queue: QueueRole = "dlq" if sent and _is_parking(sent) else "main"
         hidden = self.hidden.dlq if queue == "dlq" else self.hidden.line
         if sent and hidden:
             return self._unseen(history, sent, hidden)
@@ -208,7 +208,7 @@ class Judge:
         pause = history.pause
         if pause is not None and pause[0] > self.now > _BEGINNING:
             return _paused(*pause)
-        if sent.word != "parked":
+        if not _is_parking(sent):
             behind = next((_behind(one) for one in self.paused if one.group == history.group), "")
             return "queued", behind or f"further back than can be seen, or in flight: {hidden}"
         why = sent.line.facts.get("reason") or "no reason was logged"
@@ -347,6 +347,11 @@ class Judge:
                     " work still), so it may have delivered it"
                 )
         return ""
+
+
+def _is_parking(sent: LogEntry) -> bool:
+    """Whether this line shows that it came into the DLQ."""
+    return sent.word == "parked" or (sent.word == "loaded" and sent.line.text("target") == "dlq")
 
 
 def is_doubtful(line: LogLine) -> bool:

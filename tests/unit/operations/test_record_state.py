@@ -286,3 +286,16 @@ def test_a_purge_that_named_all_it_took_did_not_take_what_it_did_not_name(unseen
     assert (found, why.partition(",")[0]) == (stage, "purged by alice")
     if stage == "unclear":
         assert why.endswith("it was gone before; `fifo-cli replay --key KEY` sends one again")
+
+
+@pytest.mark.parametrize(("target", "stage"), [("dlq", "parked"), ("main", "queued")])
+def test_what_was_loaded_into_the_dlq_is_looked_for_there(target, stage):
+    log = (
+        ("worker", "parked"),
+        ("operator", "dumped", {"target": "/d.jsonl"}),
+        ("operator", "loaded", {"target": target, "reason": "by alice"}),
+    )
+    judge = replace(SEEN, hidden=Hidden("10 of 12 of main", "10 of 12 of the DLQ"))
+    found, detail = judge(life(*log))
+    assert found == stage
+    assert ("of the DLQ" if target == "dlq" else "of main") in detail

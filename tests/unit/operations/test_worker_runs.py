@@ -13,6 +13,7 @@ from botocore.stub import Stubber
 from fifo_cli.aws.logs import LogEvent
 from fifo_cli.aws.session import Aws, AwsEndpoint
 from fifo_cli.errors import AwsError
+from fifo_cli.model.history_events import HistoryEvent, Move, MovedMessage, encode, header_of
 from fifo_cli.model.names import Names
 from fifo_cli.model.settings import Settings
 from fifo_cli.model.worker_log import Runs, Stuck, StuckGroups, WorkerRun, follow
@@ -119,21 +120,21 @@ class Log:
         self.lines = lines
         self.starts: set[int] = set()
 
-    def install(self, aws: Aws) -> None:
-        def answer(params: dict[str, Any], **_: Any) -> Any:
-            if "filterPattern" in params:
-                self.starts.add(params["startTime"])
-            phrase = params.get("filterPattern", "").strip('"').removeprefix("{ $.message = ").rstrip('"} ')
-            phrase = phrase.lstrip('"')
-            found = [
-                {"eventId": text, "timestamp": int((NOW - ago).timestamp() * 1000), "message": text}
-                for ago, text in self.lines
-                if phrase in text and (NOW - ago).timestamp() * 1000 >= params["startTime"]
-            ]
-            return answered(found)
+    def answer(self, params: dict[str, Any], **_: Any) -> Any:
+        if "filterPattern" in params:
+            self.starts.add(params["startTime"])
+        phrase = params.get("filterPattern", "").strip('"').removeprefix("{ $.message = ").rstrip('"} ')
+        phrase = phrase.lstrip('"')
+        found = [
+            {"eventId": text, "timestamp": int((NOW - ago).timestamp() * 1000), "message": text}
+            for ago, text in self.lines
+            if phrase in text and (NOW - ago).timestamp() * 1000 >= params["startTime"]
+        ]
+        return answered(found)
 
+    def install(self, aws: Aws) -> None:
         aws.client("logs").meta.events.register(
-            "before-call.cloudwatch-logs.FilterLogEvents", _unwrap(answer)
+            "before-call.cloudwatch-logs.FilterLogEvents", _unwrap(self.answer)
         )
 
 
@@ -454,3 +455,38 @@ def test_a_message_that_was_redriven_and_parked_again_is_counted_once(aws: Aws) 
     ).install(aws)
 
     assert sorted(parked_reasons(aws, NAMES, now=NOW)) == ["HTTP 400", "HTTP 409", "HTTP 410", "HTTP 410"]
+
+
+def test_what_an_operator_took_out_of_the_dlq_or_put_there_is_not_counted_as_the_workers(aws: Aws) -> None:
+    ids = [MovedMessage(item_key=f'{{"id":"{n}"}}', stream_sequence=str(n)) for n in range(4)]
+    header = header_of(
+        id="a1", operation="redrive", command="c", who="arn:aws:iam::1:user/alice", host="h", began=NOW
+    )
+    moves = [
+        (2 * MINUTE, Move("redriven", "dlq", "main", tuple(ids[:3]))),
+        (MINUTE, Move("parked", "main", "dlq", (ids[2],))),
+    ]
+    history = Log(
+        *(
+            (ago, line)
+            for ago, move in moves
+            for line in encode(HistoryEvent(header, NOW - ago, move=move), bytes_max=10_000)
+        )
+    )
+    worker = Log(
+        *(
+            told(3 * MINUTE, "parked", message_id=f"m{n}", status=422, item_key=one.item_key,
+                 stream_sequence=one.stream_sequence)
+            for n, one in enumerate(ids)
+        ),
+        told(MINUTE / 2, "parked", message_id="m9", status=410, item_key=ids[0].item_key,
+             stream_sequence=ids[0].stream_sequence),
+    )  # fmt: skip
+    logs = {NAMES.operations_log: history}
+
+    def answer(params: dict[str, Any], **kwargs: Any) -> Any:
+        return logs.get(params["logGroupName"], worker).answer(params, **kwargs)
+
+    aws.client("logs").meta.events.register("before-call.cloudwatch-logs.FilterLogEvents", _unwrap(answer))
+
+    assert parked_reasons(aws, NAMES, now=NOW) == ("HTTP 410", "an operator (alice)", "HTTP 422")

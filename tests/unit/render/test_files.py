@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult
@@ -79,6 +81,8 @@ def test_a_preview_of_a_load_shows_the_first_lines_and_counts_the_rest():
     assert text.endswith(
         "and 2 more\ndry run: nothing was sent; 3 lines would go to q (2 were loaded before)\n"
     )
+    behind = load_preview(replace(seen, behind=400), queue="q", width=100)
+    assert "Order: as in the file within each group, behind the 400 messages counted there now" in behind
     nothing = LoadPreview(already_loaded=0, new=0, repeated=0, behind=0, messages=())
     assert load_preview(nothing, queue="q", width=100) == "dry run: nothing was sent; 0 lines would go to q\n"
 
