@@ -35,7 +35,7 @@ class Both:
         attributes = {"FifoQueue": "true"}
         self.url = self.boto.create_queue(QueueName=f"{new_name()}.fifo", Attributes=attributes)["QueueUrl"]
         self.receive(self.direct)  # the first call is boto3's
-        assert self.direct._way is not None
+        assert self.direct._route is not None
 
     def send(self, body: str, group: str = "g") -> None:
         self.boto.send_message(
