@@ -1,7 +1,7 @@
 """Transfer: how messages move between queues, files, and stores on this machine's disk.
 
-``engine`` is the one loop of every move: receive → send → read the answer → delete. It knows neither SQS
-nor commands, only a source and a target (``interfaces``). ``scheduler`` holds the messages in flight and
+``engine`` is the one loop of every move: receive → send → read the answer → note in the history → delete. It
+knows neither SQS nor commands, only a source and a target (``interfaces``). ``scheduler`` holds the messages in flight and
 decides which of the steps (``steps``) is the most useful next one; ``concurrency`` slows down when AWS
 throttles, and ``prefetcher`` decides how far to receive ahead.
 

@@ -1,8 +1,8 @@
-"""The engine of every move between queues and files: receive → send → read the answer → delete.
+"""The engine of every move between queues and files: receive → send → read the answer → note → delete.
 
 Worker threads share the messages in flight (scheduler.py) under one lock. Each thread takes the most useful
-step next. A message is deleted from the source only after the target has confirmed it. What is not finished
-at the end is released, the last of each group first.
+step next. A message is deleted from the source only after the target has confirmed it, and its ids are in the
+history. What is not finished at the end is released, the last of each group first.
 """
 
 from __future__ import annotations
