@@ -136,7 +136,7 @@ def test_names_of_the_code_in_the_architecture_are_in_the_code() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`([A-Z]\w+|[a-z]+_\w+)(?:\(\))?`", text))
     code = "\n".join(one.read_text(encoding="utf-8") for one in (ROOT / "fifo_cli").rglob("*.py"))
-    defined = set(re.findall(r"(?:class|def) (\w+)|^ +(?:self\.)?(\w+):", code, re.MULTILINE))
+    defined = set(re.findall(r"(?:class|def) (\w+)|^ *(?:self\.)?(\w+)(?::| =)", code, re.MULTILINE))
 
     assert len(names) > 5
     assert names - {word for pair in defined for word in pair} == set()
