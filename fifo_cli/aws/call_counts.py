@@ -20,6 +20,7 @@ _FILE: Final = "calls"
 @contextmanager
 def counted(folder: Path) -> Iterator[None]:
     """Count, in a file of this folder, the calls of clients made inside, here and in child processes."""
+    (folder / _FILE).touch(mode=0o600)
     os.environ[VARIABLE] = str(folder / _FILE)
     try:
         yield
@@ -37,8 +38,8 @@ def count_calls(client: Any) -> None:
     def note(model: Any, **_: Any) -> None:
         # A line is short enough for one write, and O_APPEND keeps writes of several processes apart.
         try:
-            file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        except FileNotFoundError:  # the run was killed, and the next one has removed its folder
+            file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        except FileNotFoundError:  # the folder is being removed, or the next run has removed it
             return
         try:
             os.write(file, f"{service} {model.name}\n".encode())
