@@ -6,9 +6,9 @@ is met again by the worker, and its failure is later than the event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fifo_cli.aws.logs import MissingLogGroup
 from fifo_cli.errors import FifoError
@@ -21,20 +21,29 @@ if TYPE_CHECKING:
     from fifo_cli.model.history_events import HistoryEvent
     from fifo_cli.model.names import Names
 
+T = TypeVar("T")
+
 
 def operator_moves(aws: Aws, names: Names, *, since: datetime) -> tuple[WatchEvent, ...]:
     """Return what left main since then, in order of time; nothing, where the history cannot be read."""
-    try:
-        return tuple(move for event in read_events(aws, names, since=since) for move in moves_of(event))
-    except (MissingLogGroup, FifoError):
-        return ()
+    return _read(aws, names, since, moves_of)
 
 
 def dlq_moves(aws: Aws, names: Names, *, since: datetime) -> tuple[HistoryEvent, ...]:
     """Return what moved into the DLQ or out of it since then; nothing, where the history cannot be read."""
+
+    def about_the_dlq(event: HistoryEvent) -> Iterator[HistoryEvent]:
+        if event.move and "dlq" in (event.move.source, event.move.target):
+            yield event
+
+    return _read(aws, names, since, about_the_dlq)
+
+
+def _read(
+    aws: Aws, names: Names, since: datetime, pick: Callable[[HistoryEvent], Iterable[T]]
+) -> tuple[T, ...]:
     try:
-        events = read_events(aws, names, since=since)
-        return tuple(one for one in events if one.move and "dlq" in (one.move.source, one.move.target))
+        return tuple(one for event in read_events(aws, names, since=since) for one in pick(event))
     except (MissingLogGroup, FifoError):
         return ()
 

@@ -281,10 +281,9 @@ def _reasons_left(lines: Iterable[LogLine], moves: Iterable[HistoryEvent]) -> tu
             if move.everything:
                 parked.clear()
         elif move is not None:
+            reason = f"an operator ({short_who(one.header.who)})"
             for message in move.messages:
-                _put_last(
-                    parked, _message_key(message.facts.get), f"an operator ({short_who(one.header.who)})"
-                )
+                _put_last(parked, _message_key(message.facts.get), reason)
     return tuple(reversed(parked.values()))
 
 

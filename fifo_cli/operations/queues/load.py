@@ -268,7 +268,7 @@ class LineSource(LocalSource):
         self.close = self._keys.close
 
     def _new(self) -> Iterator[ReceivedMessage]:
-        """Yield the lines; raises UsageError if one is no longer as it was checked."""
+        """Yield the lines; raises UsageError if one has changed since it was checked."""
         for number, line in self._lines.numbered():
             message = self._read(number, line)
             key = self._keys.of(message)

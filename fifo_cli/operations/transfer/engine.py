@@ -195,7 +195,7 @@ class _Engine:
         received = [item.received for item in action.items]
         refused, error = _refusals(self._target.send, received)
         with self._changed:
-            self._note_error(error)
+            self._after_call(error)
             for one in self._in_flight.sent(action, refused, whole=error is not None, now=self._clock()):
                 self._on_sent(one)
 
@@ -209,7 +209,7 @@ class _Engine:
         received = [item.received for item in action.items]
         refused, error = _refusals(self._source.delete, received)
         with self._changed:
-            self._note_error(error)
+            self._after_call(error)
             self._in_flight.deleted(action, refused, now=self._clock())
             self._progress.at(self._in_flight.report.moved)
 
@@ -231,9 +231,9 @@ class _Engine:
     def _failed(self, action: Receive | ExtendVisibility, error: FifoError) -> None:
         with self._changed:
             self._in_flight.failed_action(action)
-            self._note_error(error)
+            self._after_call(error)
 
-    def _note_error(self, error: FifoError | None) -> None:
+    def _after_call(self, error: FifoError | None) -> None:
         """Pause after a call that failed as a whole; end the move if nothing else gets through either."""
         now = self._clock()
         if error is None:

@@ -57,6 +57,14 @@ class Bench:
             self.miss(take)
         return action
 
+    def send_all(self) -> Send:
+        """Take ten messages, begin to send them, and find that there is nothing else to be had."""
+        self.arrive()
+        send = self.in_flight.choose(NOW)
+        assert isinstance(send, Send)
+        self.miss(self.receive())
+        return send
+
     def deleted(self, delete: Delete) -> None:
         self.in_flight.deleted(delete, {}, now=NOW)
 
@@ -103,10 +111,7 @@ def test_what_is_deleted_makes_room_for_a_receive_and_what_is_noted_does_not() -
 
 def test_the_last_of_a_group_is_noted_while_it_is_sent() -> None:
     bench = Bench(NOTED)
-    bench.arrive()
-    send = bench.in_flight.choose(NOW)
-    assert isinstance(send, Send)
-    bench.miss(bench.receive())
+    send = bench.send_all()
     note = bench.in_flight.choose(NOW)
     assert isinstance(note, Note)
     assert note.items == send.items
@@ -121,10 +126,7 @@ def test_the_last_of_a_group_is_noted_while_it_is_sent() -> None:
 
 def test_what_comes_from_a_file_is_noted_when_it_has_arrived() -> None:
     bench = Bench(replace(NOTED, history=MoveNotes(unnoted, "loaded", "a.jsonl", "main", ahead=False)))
-    bench.arrive()
-    send = bench.in_flight.choose(NOW)
-    assert isinstance(send, Send)
-    bench.miss(bench.receive())
+    send = bench.send_all()
     assert bench.in_flight.choose(NOW) is None
     bench.in_flight.sent(send, {}, whole=False, now=NOW)
     assert isinstance(bench.in_flight.choose(NOW), Note)
@@ -132,10 +134,7 @@ def test_what_comes_from_a_file_is_noted_when_it_has_arrived() -> None:
 
 def test_what_is_noted_while_it_is_sent_and_refused_for_good_has_stayed() -> None:
     bench = Bench(NOTED)
-    bench.arrive()
-    send = bench.in_flight.choose(NOW)
-    assert isinstance(send, Send)
-    bench.miss(bench.receive())
+    send = bench.send_all()
     note = bench.in_flight.choose(NOW)
     assert isinstance(note, Note)
     refused = {item.id: Rejection(item.received, "too long", retry=False) for item in send.items[4:]}
