@@ -83,9 +83,10 @@ class SimulatedShard:
 class SimulatedStream:
     """Shards behind the reader's seam; what goes wrong is asked before every call.
 
-    ``trouble`` is called with the kind of call and its number, and may return an error to raise, "expire"
-    (the iterator is too old) or "empty" (a page without records). ``back`` records are given again after
-    each iterator that is made.
+    ``trouble`` is called with the kind of call and its number among the shard's own calls of that kind, so
+    that the order in which threads visit the shards changes nothing. It may return an error to raise,
+    "expire" (the iterator is too old) or "empty" (a page without records). ``back`` records are given again
+    after each iterator that is made.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class SimulatedStream:
         self.kinds: list[tuple[str, IteratorType]] = []
         self.before_read: Callable[[str], None] = lambda shard: None
         self.gone = False
+        self._calls_of_shard: Counter[tuple[str, str]] = Counter()
         self._iterators: dict[str, tuple[str, int]] = {}
         self._numbers = itertools.count()
         self._lock = threading.RLock()
@@ -123,7 +125,7 @@ class SimulatedStream:
         self, shard: str, kind: IteratorType, *, sequence: str | None = None, time: datetime | None = None
     ) -> str:
         with self._lock:
-            self._called("iterator")
+            self._called("iterator", shard)
             self.kinds.append((shard, kind))
             one = self.simulated.get(shard)
             if one is None:
@@ -148,7 +150,7 @@ class SimulatedStream:
         with self._lock:
             shard, at = self._iterators[iterator]
             self.before_read(shard)
-            said = self._called("records")
+            said = self._called("records", shard)
             one = self.simulated.get(shard)
             if one is None:
                 raise StreamGoneError
@@ -160,11 +162,12 @@ class SimulatedStream:
             ended = one.closed and said != "empty" and at + len(page) >= len(one.records)
             return Page(tuple(page), None if ended else self._made(shard, at + len(page)))
 
-    def _called(self, kind: str) -> str | None:
+    def _called(self, kind: str, shard: str = "") -> str | None:
         self.calls[kind] += 1
+        self._calls_of_shard[kind, shard] += 1
         if self.gone:
             raise StreamGoneError
-        said = self.trouble(kind, self.calls[kind])
+        said = self.trouble(kind, self._calls_of_shard[kind, shard])
         if isinstance(said, Exception):
             raise said
         return said
@@ -176,7 +179,7 @@ class SimulatedStream:
 
 
 def throttled_every(nth: int) -> Callable[[str, int], str | Exception | None]:
-    """Make trouble: every n-th call of each kind is throttled."""
+    """Make trouble: every n-th call of each kind to a shard is throttled."""
     return lambda kind, number: ThrottledError() if number % nth == 0 else None
 
 
