@@ -52,6 +52,11 @@ _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
 # A list of characters is more of this than of anything else.
 _SPREAD: Final = re.compile(rb"[\s\0\"',.;|\[\]]+")
 _SPREAD_SHARE: Final = 0.6
+# A character of a list as JSON and as Python write it, who may have escaped it.
+_QUOTED: Final = tuple(
+    re.compile(rb"%b(\\.[0-9a-fA-F]{0,4}|[^%b\\]{1,4})%b" % (quote, quote, quote), re.DOTALL)
+    for quote in (b'"', b"'")
+)
 _NO_LETTER: Final = re.compile(rb"[^A-Za-z0-9]+")
 _ESCAPE: Final = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|u\{([0-9a-fA-F]{1,6})\}"
@@ -307,6 +312,9 @@ def _joined(text: bytes) -> Iterator[bytes]:
     close = _SPREAD.sub(b"", text)
     if len(close) < len(text) * _SPREAD_SHARE:
         yield close
+        # Such characters may be a part of what is spread: a list of bytes would be one long number.
+        yield from (b"".join(quoted.findall(text)) for quoted in _QUOTED)
+        yield from (text[start::step] for step in (2, 3) for start in range(step))
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:

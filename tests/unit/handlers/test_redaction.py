@@ -108,11 +108,33 @@ BITS = {
 }
 
 
+# What puts something between all characters, and may put it between those of an encoding that has the same.
+SPREAD: dict[str, Callable[[str], str]] = {
+    "a list of characters": ENCODINGS["a list of characters"],
+    "Python's list of characters": lambda text: str(list(text)),
+    "with commas": ",".join,
+    "with commas and blanks": ", ".join,
+    "in lines of one": "\n".join,
+}
+
+
+@pytest.mark.parametrize("outer", [*SPREAD, *REVERSIBLE])
+def test_a_secret_is_hidden_in_one_encoding_within_another(outer: str) -> None:
+    encode = SPREAD.get(outer) or ENCODINGS[outer]
+    for inner in REVERSIBLE:
+        shown = made(SECRET)(f"HTTP 500: {encode(ENCODINGS[inner](SECRET))}")
+        assert shown == WITHHELD or ("***" in shown and not leak(shown, SECRET, inner, "plain")), (
+            inner,
+            shown,
+        )
+
+
 @settings(max_examples=400)
 @given(_SECRETS, st.sampled_from(REVERSIBLE), st.sampled_from(REVERSIBLE), st.data())
 @example("abcdefgh", "base64 of user:KEY", "base64 without padding", None)
 @example("\U00018cd600\xa1\xa1\U0001342f\xa1\U0002ebe1", "repr", "hex dump", None)
 @example("00000000\U00010000:", "%uXXXX", "%uXXXX", None)
+@example("000000000", "signed bytes", "a list of characters", None)
 def test_no_seven_characters_of_a_secret_are_shown(
     secret: str, inner: str, outer: str, data: st.DataObject | None
 ) -> None:
