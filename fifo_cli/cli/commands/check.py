@@ -65,9 +65,9 @@ def check(
     """Report the pipeline's state to a monitoring system: Nagios, Prometheus, JSON.
 
     Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. W,C are the thresholds of WARNING and CRITICAL: a number
-    is a problem from its threshold on; a threshold of 0 means 1. Without these flags they are those of [check]
-    in fifo.toml. All that status judges counts, too, such as a paused function or drift. Nothing is received
-    and nothing is changed.
+    is a problem from its threshold on; a threshold of 0 means 1. Without these flags they are those of
+    [check] in fifo.toml. All that status judges counts, too, such as a paused function or drift. Nothing is
+    received and nothing is changed.
     """
     from fifo_cli.render.check_output import prometheus_text
 
