@@ -49,9 +49,11 @@ _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----(.*?)-----END [A-Z0-
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
-# A list of characters is more of this than of anything else.
 _SPREAD: Final = re.compile(rb"[\s\0\"',.;|\[\]]+")
-_SPREAD_SHARE: Final = 0.6
+# Single characters with such between them, where it may stand for itself, too: a list, or a line for each.
+_SPREAD_RUN: Final = re.compile(
+    rb"[\"']?(?:(?:\\u[0-9a-fA-F]{4}|[^\s\0\"',.;|\[\]]{1,4})[\s\0\"',.;|\[\]\\]{1,20}){8,}[^\s\0\"',.;|\[\]]{,4}"
+)
 # A character of a list as JSON and as Python write it, who may have escaped it.
 _QUOTED: Final = tuple(
     re.compile(rb"%b(\\.[0-9a-fA-F]{0,4}|[^%b\\]{1,4})%b" % (quote, quote, quote), re.DOTALL)
@@ -309,12 +311,12 @@ def _forms(layer: bytes) -> set[bytes]:
 def _joined(text: bytes) -> Iterator[bytes]:
     """Join what may be one encoded text: wrapped in lines, also in the middle of an escape, or spread."""
     yield _BLANK.sub(b"", text)
-    close = _SPREAD.sub(b"", text)
-    if len(close) < len(text) * _SPREAD_SHARE:
-        yield close
+    for match in _SPREAD_RUN.finditer(text):
+        run = match[0]
+        yield _SPREAD.sub(b"", run)
         # Such characters may be a part of what is spread: a list of bytes would be one long number.
-        yield from (b"".join(quoted.findall(text)) for quoted in _QUOTED)
-        yield from (text[start::step] for step in (2, 3) for start in range(step))
+        yield from (b"".join(quoted.findall(run)) for quoted in _QUOTED)
+        yield from (run[start::step] for step in (2, 3) for start in range(step))
 
 
 def _decoded(text: bytes) -> Iterator[bytes]:

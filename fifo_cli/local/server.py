@@ -42,6 +42,10 @@ def main() -> None:
     keep_streams(importlib.import_module("ministack.services.dynamodb"))
     move_queues(importlib.import_module("ministack.services.sqs"))
     keep_log_lines(importlib.import_module("ministack.core.lambda_runtime").Worker)
+    create_no_log_groups(
+        importlib.import_module("ministack.services.lambda_svc"),
+        importlib.import_module("ministack.services.cloudwatch_logs"),
+    )
     ministack: Any = importlib.import_module("ministack.app")
     # This file runs as a script, with -P; its neighbours are found once the package's folder is known.
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -106,6 +110,24 @@ def move_queues(sqs: Any) -> None:
         sqs._rebuild_queue_name_index()
 
     sqs.load_persisted_state = load_state_and_move
+
+
+def create_no_log_groups(functions: Any, logs: Any) -> None:
+    """Have ministack's Lambda module write what a function logs only into a log group that exists.
+
+    1.5.33 creates the log group. In AWS that takes logs:CreateLogGroup, which no role of a pipeline has. A
+    function that still runs while ``destroy`` deletes its log group would leave one without tags, and the
+    next ``deploy`` would refuse to take it for its own.
+    """
+    write = functions._emit_lambda_logs
+
+    def write_if_it_exists(function: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        config = function.get("config") or function
+        own = f"/aws/lambda/{config.get('FunctionName')}"
+        if ((config.get("LoggingConfig") or {}).get("LogGroup") or own) in logs._log_groups:
+            write(function, *args, **kwargs)
+
+    functions._emit_lambda_logs = write_if_it_exists
 
 
 def keep_log_lines(worker: Any) -> None:

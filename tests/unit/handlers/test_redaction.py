@@ -108,25 +108,28 @@ BITS = {
 }
 
 
-# What puts something between all characters, and may put it between those of an encoding that has the same.
-SPREAD: dict[str, Callable[[str], str]] = {
-    "a list of characters": ENCODINGS["a list of characters"],
-    "Python's list of characters": lambda text: str(list(text)),
-    "with commas": ",".join,
-    "with commas and blanks": ", ".join,
-    "in lines of one": "\n".join,
-}
-
-
-@pytest.mark.parametrize("outer", [*SPREAD, *REVERSIBLE])
+@pytest.mark.parametrize("outer", REVERSIBLE)
 def test_a_secret_is_hidden_in_one_encoding_within_another(outer: str) -> None:
-    encode = SPREAD.get(outer) or ENCODINGS[outer]
     for inner in REVERSIBLE:
-        shown = made(SECRET)(f"HTTP 500: {encode(ENCODINGS[inner](SECRET))}")
-        assert shown == WITHHELD or ("***" in shown and not leak(shown, SECRET, inner, "plain")), (
-            inner,
-            shown,
-        )
+        shown = made(SECRET)(f"HTTP 500: {encoded(SECRET, inner, outer)}")
+        assert is_hidden(shown, inner), (inner, shown)
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [json.dumps, str, ",".join, ", ".join, "\n".join],
+    ids=["JSON", "Python", "commas", "commas and blanks", "lines"],
+)
+def test_a_secret_is_hidden_where_its_characters_are_apart(spread: Callable[[list[str]], str]) -> None:
+    """An encoding may itself hold what is put between the characters, as a list of bytes does."""
+    page = "The configuration of this customer was refused by the authorisation service. "
+    for inner in REVERSIBLE:
+        shown = made(SECRET)(f"{page}{spread(list(ENCODINGS[inner](SECRET)))} {page}")
+        assert is_hidden(shown, inner), (inner, shown)
+
+
+def is_hidden(shown: str, inner: str) -> bool:
+    return shown == WITHHELD or ("***" in shown and not leak(shown, SECRET, inner, "plain"))
 
 
 @settings(max_examples=400)

@@ -1,4 +1,4 @@
-"""What the stack's process adds to ministack: stream records outlive a restart, and no log line is lost."""
+"""What the stack's process changes of ministack: what outlives a restart, and what functions log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fifo_cli.local.server import keep_log_lines, keep_streams, move_queues
+from fifo_cli.local.server import create_no_log_groups, keep_log_lines, keep_streams, move_queues
 
 
 def _dynamodb(**state: Any) -> SimpleNamespace:
@@ -193,3 +193,39 @@ def test_a_function_that_is_replaced_while_its_log_is_waited_for_still_answers(
 def test_without_it_lines_are_lost(invoke):
     """The day this fails, ``keep_log_lines`` is not needed any more."""
     assert invoke(LINES, False)["log"].count("line") < 20
+
+
+@pytest.fixture
+def logging_functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """ministack's modules of functions and of logs, without a log group."""
+    functions = importlib.import_module("ministack.services.lambda_svc")
+    logs = importlib.import_module("ministack.services.cloudwatch_logs")
+    monkeypatch.setattr(functions, "_emit_lambda_logs", functions._emit_lambda_logs)
+    logs._log_groups.clear()
+    yield functions, logs
+    logs._log_groups.clear()
+
+
+@pytest.mark.parametrize("settings", [{}, {"LoggingConfig": {}}, {"LoggingConfig": {"LogGroup": "/shared"}}])
+def test_what_a_function_logs_creates_no_log_group_and_is_written_into_one_that_exists(
+    logging_functions, settings
+):
+    functions, logs = logging_functions
+    create_no_log_groups(functions, logs)
+    function = {"config": {"FunctionName": "f", **settings}}
+
+    functions._emit_lambda_logs(function, "id", "a line", False, 5)
+    assert len(logs._log_groups) == 0
+
+    logs._create_log_group({"logGroupName": "/aws/lambda/f"})
+    logs._create_log_group({"logGroupName": "/shared"})
+    functions._emit_lambda_logs(function, "id", "a line", False, 5)
+    written = [name for name in ("/aws/lambda/f", "/shared") if logs._log_groups[name]["streams"]]
+    assert written == ["/shared" if "LogGroup" in settings.get("LoggingConfig", {}) else "/aws/lambda/f"]
+
+
+def test_without_it_a_log_group_is_created(logging_functions):
+    """The day this fails, ``create_no_log_groups`` is not needed any more."""
+    functions, logs = logging_functions
+    functions._emit_lambda_logs({"config": {"FunctionName": "f"}}, "id", "a line", False, 5)
+    assert "/aws/lambda/f" in logs._log_groups
