@@ -20,7 +20,7 @@ from fifo_cli.model.names import FunctionRole
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
 from tests.cli_harness import Project, Stack, new_name
-from tests.faults import Kill, forward_all, on
+from tests.faults import Kill, RefuseEntries, forward_all, on
 from tests.integration.fork_server import ALONE, ForkServer
 from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.queue_pipeline import (
@@ -173,6 +173,26 @@ def test_odd_messages_come_through_hold_as_they_were(one):
             }
 
 
+@pytest.mark.parametrize("role", ["main", "hold"])
+@pytest.mark.parametrize("body", ["2", "3"])
+def test_what_a_queue_refuses_for_good_is_set_aside_and_goes_back_to_its_place_later(one, role, body):
+    _broken_line(one)
+    refuse = RefuseEntries(lambda _, entry: entry["MessageBody"] == body, "InvalidMessageContents", True)
+    one.proxy.rule = on("SendMessageBatch", do=refuse, queue=one.names.queue(role))
+    done = one.run("redrive", "--in-order", "--yes", "-o", "json")
+    assert done.code == 1
+    moved = 1 if body == "2" else 2
+    assert done.json() == {"engine": "client", "moved": moved, "skipped": 0, "failed": 1, "remaining": 1}
+    assert f"{one.names.queue(role)} refuses it: InvalidMessageContents: refused by the test" in done.err
+    assert _tags(one) == {}
+    [left] = one.run("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
+    assert (left["body"], left["group"]) == (body, "g")
+
+    one.proxy.rule = forward_all
+    one.run("redrive", "--in-order", "--yes").ok()
+    _fixed(one)
+
+
 @pytest.mark.parametrize("action", ["SendMessageBatch", "DeleteMessageBatch"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_finish_and_a_second_run_does(one, action, number):
@@ -319,3 +339,33 @@ def test_a_paused_worker_stays_paused_and_status_shows_what_is_unfinished(
         one.run("redrive", "--in-order", "--yes").ok()
         assert _flow(one) == (True, False)
         assert by_group(one.drained("main")) == {"g": ["1", "2", "3", "4"], "h": ["5", "6"]}
+
+
+@pytest.mark.parametrize("role", ["main", "hold"])
+def test_a_message_too_large_for_a_lowered_limit_is_named_and_the_deploy_that_is_advised_ends_it(
+    stack, clients, fork_server, tmp_path, role
+):
+    with Proxy(stack.endpoint) as proxy:
+        one = _deployed(stack, clients, fork_server, tmp_path, proxy)
+        _broken_line(one)
+        large = one.send("main", "x" * 2_000, "large")
+        one.sqs.set_queue_attributes(QueueUrl=one.urls[role], Attributes={"MaximumMessageSize": "1024"})
+        proxy.edit = hidden(1)
+        for _ in range(2):
+            done = one.run("redrive", "--in-order", "--yes")
+            assert done.code == 1
+            assert "(group large): InvalidParameterValue" in done.err
+            assert (large in done.err) == (role == "hold")  # in hold, it has another id
+            advice = (
+                rf"`fifo-cli deploy[^`]*`: it lets {one.names.queue(role)} take messages of 1,048,576 bytes"
+            )
+            assert re.search(advice, done.err)
+            assert _flow(one) == (False, False)
+        assert "1024 bytes" in one.run("status").out
+        one.run("deploy", "--yes").ok()
+        assert _flow(one) == (False, False)
+        one.run("redrive", "--in-order", "--yes").ok()
+        assert _flow(one) == (True, True)
+        assert one.total("dlq") == one.total("hold") == 0
+        arrived = by_group(one.drained("main"))
+        assert arrived == {**LONG, "large": ["x" * 2_000]}
