@@ -113,6 +113,7 @@ class Measurements:
     worker was resumed last, if it ever was. ``polling`` is how main is polled, where the queue starts the
     worker, ``schedules`` are those that start it, where they do. ``changes_trigger``: a deploy has begun to
     change what starts it, and has not ended. ``started_by``: others' rules and schedules that start it, too.
+    ``left_lock`` is the lock of a command that died, or could not remove it; it holds nobody up.
     """
 
     queues: Mapping[QueueKind, Counted] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class Measurements:
     worker: TriggerState | None = None
     enqueuer: TriggerState | None = None
     maintenance: Maintenance | None = None
+    left_lock: Maintenance | None = None
     restore: UnfinishedRestore | None = None
     resumed_at: datetime | None = None
     polling: Polling | None = None

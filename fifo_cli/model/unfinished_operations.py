@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from fifo_cli.invocation import PROGRAM, command_line, typed_before
-from fifo_cli.model.health import Problem
+from fifo_cli.model.health import Maintenance, Problem
 from fifo_cli.model.history_events import Operation, short_who
 from fifo_cli.model.times import rough
 
-# A command's lock is over so long after it was renewed last. Until then a killed command's is reported.
+# A command's lock is over so long after it was renewed last.
 LOCK_LIFETIME: Final = timedelta(seconds=60)
+# A lock's time comes in whole seconds, and history's is corrected by AWS's from this difference on.
+_CLOCKS_DIFFER: Final = timedelta(seconds=3)
 _STDIO: Final = "-"
 _MOVES: Final = frozenset({"dump", "load", "park", "redrive", "replay"})
 _ENDED: Final = frozenset({"done", "attention"})
 
 
-def unfinished_problems(operations: Sequence[Operation], *, now: datetime) -> Iterator[Problem]:
-    """Yield a problem for each kind of move whose last run did not end; ``operations`` are by time."""
+def unfinished_problems(
+    operations: Sequence[Operation], left_lock: Maintenance | None = None, *, now: datetime
+) -> Iterator[Problem]:
+    """Yield a problem for each kind of move whose last run did not end; ``operations`` are by time.
+
+    One without a lock is about to take it, or has removed it and its end is not in the log yet; so it is
+    reported only after a minute. If ``left_lock`` is its lock, it has ended, and is reported at once.
+    """
     left: dict[str, Operation] = {}
     for one in operations:
         if one.result == "unfinished" and one.operation in _MOVES:
@@ -30,8 +39,17 @@ def unfinished_problems(operations: Sequence[Operation], *, now: datetime) -> It
             if one.operation == "load":
                 left.pop("dump", None)
     for one in left.values():
-        if now - one.time >= LOCK_LIFETIME and (words := _words(one)):
-            yield _dumped(one, words, now) if one.operation == "dump" else _moved(one, words, now)
+        is_left = _is_of(one, left_lock)
+        if (is_left or now - one.time >= LOCK_LIFETIME) and (words := _words(one)):
+            found = _dumped(one, words, now) if one.operation == "dump" else _moved(one, words, now)
+            yield replace(found, text=f"{found.text}; its lock holds nobody up") if is_left else found
+
+
+def _is_of(one: Operation, lock: Maintenance | None) -> bool:
+    """Say whether a lock that was left is this operation's, and not an earlier one's of its kind."""
+    if lock is None or lock.since is None or lock.what != one.operation:
+        return False
+    return lock.since >= one.time - _CLOCKS_DIFFER
 
 
 def _words(one: Operation) -> list[str]:

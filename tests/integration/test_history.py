@@ -429,6 +429,25 @@ def test_what_a_killed_command_moved_is_never_missing(
     assert (found["missing"], found["unknown"]) == ([], 0)
 
 
+@pytest.mark.parametrize("name", ["dump", "redrive"])
+def test_status_names_a_killed_move_at_once(
+    line: Pipeline, proxy: Proxy, fork_server: ForkServer, name: str
+) -> None:
+    """Its lock shows that its process is gone: nobody has to wait until the lock expires."""
+    words = [*MOVES[name], "--yes"]
+    stock(line, name)
+    rule = killed_at_first(lambda request: request.action == "DeleteMessageBatch")
+    assert killed(line, proxy, fork_server, words, rule).code == -9
+    ran = started(line, proxy, fork_server, ["status", "-o", "json"])
+    [found] = [
+        one for one in json.loads(ran.out)["verdict"]["problems"] if "has not logged its end" in one["text"]
+    ]
+    assert re.match(rf"{name}, begun \d+s ago by .*; its lock holds nobody up$", found["text"])
+    assert line.local(*_here(line, words)).code in (0, 1)
+    ran = started(line, proxy, fork_server, ["status"])
+    assert "has not logged its end" not in ran.out
+
+
 def _here(line: Pipeline, words: Sequence[str]) -> list[str]:
     """Return a command line whose files are those of the pipeline's folder."""
     return [str(line.project.folder / word) if word.endswith(".jsonl") else word for word in words]

@@ -126,7 +126,7 @@ def put_together(numbers: Gathered, others: Gathered, triggers: Triggers, asked:
     if DRIFT in others.failures:
         problems.append(unknown(DRIFT, others.failures[DRIFT]))
     if measured.maintenance is None and measured.restore is None:
-        problems += unfinished_problems(changes, now=asked.now)
+        problems += unfinished_problems(changes, measured.left_lock, now=asked.now)
     snapshot = snapshot_of(
         measured,
         others,

@@ -23,8 +23,16 @@ def maintenance_of(seen: Seen) -> Maintenance | None:
     lease = Lease.parse(text)
     if lease is None:
         return Maintenance(text or "a command that left no name")
-    if lease.has_ended(seen.at):
-        return None
+    return None if lease.has_ended(seen.at) else _maintenance(lease, seen)
+
+
+def left_lock(seen: Seen) -> Maintenance | None:
+    """Return the lock of a command that ended without removing it, as a killed one does."""
+    lease = Lease.parse(seen.tags.get(MAINTENANCE_TAG, ""))
+    return _maintenance(lease, seen) if lease and lease.has_ended(seen.at) else None
+
+
+def _maintenance(lease: Lease, seen: Seen) -> Maintenance:
     return Maintenance(lease.what, lease.who, lease.since, lease.until, seen.at)
 
 

@@ -25,7 +25,12 @@ from fifo_cli.model.names import FUNCTION_ROLES, SWITCH_TAG, Names
 from fifo_cli.model.queue_counts import Counted
 from fifo_cli.model.worker_trigger import MAPPING, TriggerKey, trigger_keys, with_trigger
 from fifo_cli.operations.deploy.remote_state import gateways, worker_triggers
-from fifo_cli.operations.monitor.maintenance import maintenance_of, resumed_at, unfinished_restore
+from fifo_cli.operations.monitor.maintenance import (
+    left_lock,
+    maintenance_of,
+    resumed_at,
+    unfinished_restore,
+)
 from fifo_cli.operations.parallel import Gathered
 
 if TYPE_CHECKING:
@@ -173,6 +178,7 @@ def measurements_of(gathered: Gathered, triggers: Triggers, names: Names) -> Mea
         worker=_worker(gathered, triggers, names),
         enqueuer=_enqueuer(gathered, names),
         maintenance=maintenance_of(tags) if tags else None,
+        left_lock=left_lock(tags) if tags else None,
         restore=unfinished_restore(tags) if tags else None,
         resumed_at=resumed_at(tags) if tags else None,
         polling=triggers.polling,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fifo_cli.model.health import Maintenance
 from fifo_cli.model.history_events import Operation, Result
 from fifo_cli.model.unfinished_operations import unfinished_problems
 
@@ -61,3 +62,23 @@ def test_what_may_be_at_work_or_is_no_move_or_is_cut_off_gives_no_command() -> N
     assert found(ran("deploy"), ran("put …")) == []
     assert found(ran("dump 'q.jso")) == []
     assert found(ran("redrive --reason …")) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds_before", "said"),
+    [
+        ("dump", 10, True),  # taken just after it began
+        ("dump", 11, True),  # its time is in whole seconds
+        ("dump", 60, False),  # of a dump before this one, which is about to take it
+        ("redrive", 10, False),
+        ("redrive-in-order", 10, False),
+    ],
+)
+def test_a_move_whose_lock_was_left_is_reported_at_once(what: str, seconds_before: int, said: bool) -> None:
+    at = NOW - timedelta(seconds=seconds_before)
+    lock = Maintenance(what, "ada@ops", at, at + timedelta(seconds=60), NOW)
+    begun = ran("dump q.jsonl --move", minutes=1 / 6)
+
+    assert len(list(unfinished_problems([begun], lock, now=NOW))) == said
+    assert list(unfinished_problems([begun], None, now=NOW)) == []
+    assert list(unfinished_problems([ran("dump q.jsonl --move", "done", 1 / 6)], lock, now=NOW)) == []

@@ -191,7 +191,12 @@ def test_locks_come_from_the_tags_of_main() -> None:
 
 
 def test_a_lock_that_was_not_renewed_holds_nobody_up() -> None:
-    assert marked(maintenance=claim(timedelta(seconds=-1)).text()).maintenance is None
+    measured = marked(maintenance=claim(timedelta(seconds=-1)).text())
+    assert measured.maintenance is None
+    assert str(measured.left_lock) == "redrive by ada@ops-1, begun 5m ago"
+    assert marked(maintenance=claim(timedelta(seconds=1)).text()).left_lock is None
+    assert marked(maintenance="hands off").left_lock is None
+    assert marked().left_lock is None
 
 
 def test_locks_that_none_of_ours_wrote_are_reported_as_they_are() -> None:
