@@ -83,7 +83,8 @@ def redrive(
     It moves all of them, unless --group, --id, --filter, --since, --until or --count choose some. They go to
     the end of main, behind newer messages of their groups; --in-order puts each back in its old place. T is
     ISO 8601, or a duration before now. It may be interrupted at any moment: nothing is lost, and you can run
-    it again. Exits 1 if a message that was asked for stayed behind.
+    it again. Exits 1 if a message that was asked for stayed behind. `skipped` in its result are the messages
+    that it saw and left alone, as they were not chosen; what it did not reach counts in `remaining` only.
     """
     from fifo_cli.operations.queues.redrive import Engine, RedriveOptions
 

@@ -93,7 +93,11 @@ class RedriveOptions:
 
 @dataclass(frozen=True)
 class RedriveResult(WorkResult):
-    """What a redrive did; ``remaining`` in the DLQ is None if unknown."""
+    """What a redrive did; ``remaining`` in the DLQ is None if unknown.
+
+    ``skipped`` are those of ``remaining`` that it saw and left alone: not chosen, not this pipeline's, or
+    left out by the enqueuer's rules. What it did not reach counts in ``remaining`` only.
+    """
 
     engine: str
     moved: int
