@@ -64,6 +64,80 @@ def commands(seen: list[tuple[str, Options, dict[str, Any]]]) -> Commands:
     return Commands("prog", "A program.", [top, Commands("sub", "A group.", [low])])
 
 
+@pytest.fixture
+def repeating(seen: list[tuple[str, Options, dict[str, Any]]]) -> Commands:
+    """A program whose commands have options that may be repeated."""
+
+    @command("many", impact=Impact.READS, examples=["prog many"])
+    def many(
+        cli: Cli,
+        *,
+        ids: Annotated[list[str] | None, typer.Option("--id", "-i")] = None,
+        kinds: Annotated[list[str] | None, typer.Option("--kind")] = None,
+        count: Annotated[int, typer.Option("--count", min=1)] = 10,
+    ) -> ExitCode:
+        """Do it to many."""
+        seen.append(("many", cli.options, {"ids": ids, "kinds": kinds, "count": count}))
+        return ExitCode.OK
+
+    @command("both", impact=Impact.READS, examples=["prog both"])
+    def both(
+        cli: Cli,
+        *,
+        word: Annotated[str, typer.Argument()],
+        ids: Annotated[list[str] | None, typer.Option("--id")] = None,
+    ) -> ExitCode:
+        """Do it to a word, and many."""
+        seen.append(("both", cli.options, {"word": word, "ids": ids}))
+        return ExitCode.OK
+
+    return Commands("prog", "A program.", [many, both])
+
+
+@pytest.mark.parametrize(
+    ("line", "ids", "kinds", "count"),
+    [
+        ("--id a --id b --id c", ["a", "b", "c"], [], 10),
+        ("--id a b c", ["a", "b", "c"], [], 10),
+        ("--id=a b -i c d", ["a", "b", "c", "d"], [], 10),
+        ("--id a b -y --count 3", ["a", "b"], [], 3),
+        ("--count 3 --kind x y --id a b", ["a", "b"], ["x", "y"], 3),
+        ("--id a b --kind x -o json --id c", ["a", "b", "c"], ["x"], 10),
+        ("--id -x y", ["-x", "y"], [], 10),
+    ],
+)
+def test_an_option_that_may_be_repeated_takes_several_values_as_well(
+    repeating: Commands, seen: list[Any], line: str, ids: list[str], kinds: list[str], count: int
+) -> None:
+    assert main(["many", *line.split()], commands=repeating) == 0
+    assert [(one["ids"], one["kinds"] or [], one["count"]) for _, _, one in seen] == [(ids, kinds, count)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("many a", "Got unexpected extra argument"),
+        ("many --id a --count 3 b", "Got unexpected extra argument"),
+        ("many --id a -q b", "Got unexpected extra argument"),
+        ("many --id a -- b", "Got unexpected extra argument"),
+        ("many --id", "requires an argument"),
+        ("many --id= a", "--id is empty"),
+        ("both --id a b c", "Got unexpected extra argument"),
+    ],
+)
+def test_a_value_that_belongs_to_no_option_is_refused(
+    repeating: Commands, seen: list[Any], capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    assert main(line.split(), commands=repeating) == ExitCode.USAGE
+    assert said in capsys.readouterr().err
+    assert seen == []
+
+
+def test_beside_an_argument_an_option_takes_one_value(repeating: Commands, seen: list[Any]) -> None:
+    assert main(["both", "--id", "a", "b"], commands=repeating) == 0
+    assert [one for _, _, one in seen] == [{"word": "b", "ids": ["a"]}]
+
+
 @pytest.mark.parametrize("place", range(2))
 def test_common_options_mean_the_same_before_and_after_a_command(
     commands: Commands, seen: list[Any], place: int
