@@ -73,5 +73,6 @@ def load_order(behind: int) -> str:
 def purge_text(result: PurgeResult, *, queue: str) -> str:
     if not result.purged and result.remaining == 0:
         return f"nothing to purge: {queue} is empty\n"
-    saved = f"saved in {printable(result.backup)}" if result.backup else "not saved"
-    return f"{count(result.purged, 'message')} purged from {queue}, {saved}; {remain(result.remaining)}\n"
+    saved = f", saved in {printable(result.backup)}" if result.backup else ", not saved"
+    purged = f"{count(result.purged, 'message')} purged from {queue}{saved if result.purged else ''}"
+    return f"{purged}; {remain(result.remaining)}\n"

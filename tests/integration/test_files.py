@@ -303,13 +303,43 @@ def test_nothing_to_do_is_said_with_0_and_nobody_is_asked(one, yes):
     assert one.run("dump", "f.jsonl", "--move", *yes).ok().out == f"nothing to move: {dlq} is empty\n"
     assert one.run("dump", "f.jsonl", "--move", *yes, "-o", "json").ok().json() == {"written": 0}
     assert one.run("purge", "--queue", "dlq", *yes).ok().out == f"nothing to purge: {dlq} is empty\n"
-    assert one.run("purge", "--queue", "dlq", *yes, "-o", "json").ok().json()["purged"] == 0
+    assert one.run("purge", "--queue", "dlq", *yes, "-o", "json").ok().json() == {"purged": 0, "backup": None}
     write(one, name="empty.jsonl")
     assert one.run("load", "empty.jsonl", *yes).ok().out == "nothing to load\n"
     write(one, {"group": "g", "body": "b"}, name="one.jsonl")
     one.run("load", "one.jsonl", "--yes").ok()
     again = one.run("load", "one.jsonl", *yes).ok()
     assert again.out == "nothing to load, 1 had been loaded before\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "stays"),
+    [
+        ("dump f.jsonl", True),
+        ("dump f.jsonl --move", True),
+        ("dump f.jsonl --move --yes", True),
+        ("purge --queue dlq", False),
+        ("purge --queue dlq --yes", False),
+        ("purge --queue main --backup f.jsonl", False),
+        ("purge --queue main --backup f.jsonl --yes", False),
+    ],
+)
+def test_of_an_empty_queue_a_dump_is_an_empty_file_and_a_backup_is_not_made(one, command, stays):
+    before = {path.name for path in one.project.folder.iterdir()}
+    one.run(*command.split()).ok()
+    after = {path.name for path in one.project.folder.iterdir()} - before
+    assert after == ({"f.jsonl"} if stays else set())
+    if stays:
+        assert (one.project.folder / "f.jsonl").read_bytes() == b""
+
+
+def test_of_an_empty_queue_an_earlier_backup_stays_as_it_was(one):
+    one.fill("dlq", 2, 1)
+    one.run("purge", "--queue", "dlq", "--backup", "b.jsonl", "--yes").ok()
+    before = (one.project.folder / "b.jsonl").read_bytes()
+    again = one.run("purge", "--queue", "dlq", "--backup", "b.jsonl", "--yes", "-o", "json").ok()
+    assert again.json() == {"purged": 0, "backup": None}
+    assert (one.project.folder / "b.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("command", ["dump f.jsonl --move", "purge --queue dlq", "load f.jsonl"])

@@ -62,7 +62,12 @@ def dump(
     pipe's reader drops is lost.
     """
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
-    from fifo_cli.operations.transfer.message_files import check_dump, check_new_file, keeps_what_it_gets
+    from fifo_cli.operations.transfer.message_files import (
+        check_dump,
+        check_new_file,
+        keeps_what_it_gets,
+        make_dump,
+    )
     from fifo_cli.render.files import dump_preview, dump_text
 
     if max_rate is not None and not move:
@@ -88,7 +93,10 @@ def dump(
 
     def ask() -> str | DumpResult:
         where = f"from {source.name} to {path or 'stdout'}"
-        return _question(cli, source, "move", where, DumpResult(0, remaining=0), force)
+        asked = _question(cli, source, "move", where, DumpResult(0, remaining=0), force)
+        if path is not None and not isinstance(asked, str):
+            make_dump(path)
+        return asked
 
     pieces: MoveCommand[DumpPreview, DumpResult] = MoveCommand(
         preview=lambda: preview(source, force=force),
@@ -249,7 +257,7 @@ def purge(
     """Empty a queue, after saving what is in it.
 
     It takes all messages of the queue; it cannot choose some. The backup is a file as `dump` writes it; if
-    it exists, they are added to it. `load` sends them again.
+    it exists, they are added to it. `load` sends them again. Of an empty queue no backup is made.
     """
     from fifo_cli.operations.queues.dump import Dump
     from fifo_cli.operations.queues.purge import (

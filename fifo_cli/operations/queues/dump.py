@@ -112,7 +112,8 @@ class Dump:
                 return self._move_to(stream, max_rate, stopped)
         with open_dump(self.path, listener=self.listener) as file:
             result = self._move_to(file, max_rate, stopped)
-            file.complete = result.error is None and not stopped()
+            # A dump's file is there afterwards, if empty too; a backup is made only of something.
+            file.complete = self.word == "dumped" and result.error is None and not stopped()
             return result
 
     def _move_to(

@@ -33,7 +33,10 @@ _NOTED_AT_A_TIME: Final = 1_000
 
 @dataclass(frozen=True)
 class PurgeResult(WorkResult):
-    """What a purge did; ``purged`` is SQS's approximate count without a ``backup``."""
+    """What a purge did; ``backup`` is where it saved what it ``purged``.
+
+    Without one, ``purged`` is SQS's approximate count.
+    """
 
     purged: int
     backup: str | None
@@ -64,7 +67,7 @@ def backed_up(dumped: DumpResult, backup: Path) -> PurgeResult:
     """Return a dump that moved everything to ``backup`` as the result of a purge."""
     return PurgeResult(
         dumped.moved,
-        str(backup),
+        str(backup) if dumped.moved else None,
         dumped.remaining,
         notes=dumped.notes,
         warnings=dumped.warnings,

@@ -179,6 +179,12 @@ def open_dump(path: Path, *, listener: Listener = silent) -> Iterator[DumpFile]:
                 remove_locked(path)
 
 
+def make_dump(path: Path) -> None:
+    """Make the file of a dump that has no messages to write; leave one that is there."""
+    with open_dump(path) as file:
+        file.complete = True
+
+
 def check_dump(path: Path) -> None:
     """Raise what ``open_dump`` would, and touch nothing."""
     descriptor = open_if_there(path)
