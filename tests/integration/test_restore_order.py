@@ -20,7 +20,7 @@ from fifo_cli.model.names import FunctionRole
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG
 from fifo_cli.operations.queues.restore_order import RestoreOrder, UnfinishedError
 from tests.cli_harness import Project, Stack, new_name
-from tests.faults import Kill, RefuseEntries, forward_all, on
+from tests.faults import Kill, forward_all, on
 from tests.integration.fork_server import ALONE, ForkServer
 from tests.integration.proxy import Proxy, Request, hidden
 from tests.integration.queue_pipeline import (
@@ -171,26 +171,6 @@ def test_odd_messages_come_through_hold_as_they_were(one):
             assert {name: a["BinaryValue"] for name, a in message["MessageAttributes"].items()} == {
                 name: bytes(range(256)) for name in blob
             }
-
-
-@pytest.mark.parametrize("role", ["main", "hold"])
-@pytest.mark.parametrize("body", ["2", "3"])
-def test_what_a_queue_refuses_for_good_is_set_aside_and_goes_back_to_its_place_later(one, role, body):
-    _broken_line(one)
-    refuse = RefuseEntries(lambda _, entry: entry["MessageBody"] == body, "InvalidMessageContents", True)
-    one.proxy.rule = on("SendMessageBatch", do=refuse, queue=one.names.queue(role))
-    done = one.run("redrive", "--in-order", "--yes", "-o", "json")
-    assert done.code == 1
-    moved = 1 if body == "2" else 2
-    assert done.json() == {"engine": "client", "moved": moved, "skipped": 0, "failed": 1, "remaining": 1}
-    assert f"{one.names.queue(role)} refuses it: InvalidMessageContents: refused by the test" in done.err
-    assert _tags(one) == {}
-    [left] = one.run("peek", "--queue", "dlq", "-o", "json").ok().json()["messages"]
-    assert (left["body"], left["group"]) == (body, "g")
-
-    one.proxy.rule = forward_all
-    one.run("redrive", "--in-order", "--yes").ok()
-    _fixed(one)
 
 
 @pytest.mark.parametrize("action", ["SendMessageBatch", "DeleteMessageBatch"])
@@ -357,7 +337,7 @@ def test_a_message_too_large_for_a_lowered_limit_is_named_and_the_deploy_that_is
             assert "(group large): InvalidParameterValue" in done.err
             assert (large in done.err) == (role == "hold")  # in hold, it has another id
             advice = (
-                rf"`fifo-cli deploy[^`]*`: it lets {one.names.queue(role)} take messages of 1,048,576 bytes"
+                rf"`fifo-cli deploy[^`]*` first: it lets {one.names.queue(role)} take messages of 1,048,576"
             )
             assert re.search(advice, done.err)
             assert _flow(one) == (False, False)

@@ -10,6 +10,5 @@ target and lets transfer/engine.py do the work. ``native_redrive`` lets SQS move
 
 ``restore_order`` is ``redrive --in-order``. It pauses the pipeline (``restore_order_pause``) and moves main
 and DLQ to the hold queue, each message labelled with its group and old place (``order_labels``). It sorts
-them in a temporary file (``order_store``), and moves all back to main. What SQS refuses for good is set aside
-(``refused_for_good``).
+them in a temporary file (``order_store``), and moves all back to main.
 """

@@ -73,7 +73,7 @@ class Park(PipelineQueues):
         """Park; raises BusyError if another maintenance operation holds the pipeline."""
         with maintenance(self.main.tags, "park", force=force, listener=self.listener):
             packed: dict[str, Message] = {}
-            done: list[Message] = []
+            parked: list[Message] = []
             selection = MessageFilter(group=self.group)
             # What a function hides for longer nobody gets by waiting.
             patience = 0.0 if self.is_hidden() else PATIENCE_SECONDS
@@ -87,14 +87,14 @@ class Park(PipelineQueues):
                     workers=_WORKERS,
                     history=MoveNotes(self.note, "parked", "main", "dlq"),
                 ),
-                on_sent=lambda received: done.append(packed[received.message.message_id]),
+                on_sent=lambda received: parked.append(packed[received.message.message_id]),
                 listener=self.listener,
                 stopped=stopped,
             )
         if report.stopped or report.error or report.failed:
-            return ParkResult(tuple(done), warnings=tuple(report.warnings()), error=report.error)
-        notes, warnings = self._shortfall(len(done), source.given_up)
-        return ParkResult(tuple(done), notes=notes, warnings=(*report.warnings(), *warnings))
+            return ParkResult(tuple(parked), warnings=tuple(report.warnings()), error=report.error)
+        notes, warnings = self._shortfall(len(parked), source.given_up)
+        return ParkResult(tuple(parked), notes=notes, warnings=(*report.warnings(), *warnings))
 
     def _shortfall(self, found: int, given_up: int = 0) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return notes and warnings on fewer messages than asked for; that main is empty is not a warning."""
@@ -108,15 +108,10 @@ class Park(PipelineQueues):
 
     def _pack(self, packed: dict[str, Message], received: ReceivedMessage) -> OutgoingMessage:
         """Add who parked it, when and why, and note the message as it is sent."""
-        message_id = received.message.message_id
-        message = packed[message_id] = parked(received, self.reason)
-        return outgoing(message, sqs_id(f"park-{message_id}"))
-
-
-def parked(received: ReceivedMessage, reason: str) -> Message:
-    """Return a message as it is parked by this program: with the reason, and when."""
-    attributes = parked_attributes(_held(received), reason=reason, status=None, source=_OPERATOR)
-    return replace(received.message, attributes=read_attributes(attributes))
+        message = received.message
+        attributes = parked_attributes(_held(received), reason=self.reason, status=None, source=_OPERATOR)
+        parked = packed[message.message_id] = replace(message, attributes=read_attributes(attributes))
+        return outgoing(parked, sqs_id(f"park-{message.message_id}"))
 
 
 def _held(received: ReceivedMessage) -> QueueMessage:

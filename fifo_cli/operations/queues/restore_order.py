@@ -9,17 +9,15 @@ SQS can only append, so all of main goes through the queue hold:
 
 A message is deleted only when the next queue has it. A tag on main says that this is unfinished, and
 what ran before. Run again, it gathers again, also what a killed merge had sent to main, and merges again.
-What SQS refuses for good is set aside in the DLQ (refused_for_good.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -28,7 +26,7 @@ from fifo_cli.aws.sqs import OutgoingMessage, PipelineQueues, Queue, QueueTags
 from fifo_cli.errors import ExitCode, FifoError, NeedsAttention, UsageError
 from fifo_cli.events import Finished, Listener, Noted, Started, silent
 from fifo_cli.invocation import command_line
-from fifo_cli.model.limits import BATCH_ENTRIES_MAX
+from fifo_cli.model.limits import BATCH_ENTRIES_MAX, MESSAGE_BYTES_MAX
 from fifo_cli.model.message import Message, ReceivedMessage
 from fifo_cli.model.names import FunctionRole
 from fifo_cli.model.results import INTERNAL, Document, Result, WorkResult, named
@@ -36,10 +34,9 @@ from fifo_cli.model.times import iso
 from fifo_cli.operations.history import MoveNotes, Note, unnoted
 from fifo_cli.operations.maintenance_lock import RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.browse import count_waiting
-from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, origin_of, unlabel
+from fifo_cli.operations.queues.order_labels import Origin, label, merge_id, unlabel
 from fifo_cli.operations.queues.order_store import OrderStore, OrderStoreTarget
 from fifo_cli.operations.queues.peek import peek
-from fifo_cli.operations.queues.refused_for_good import Parking, SettingAside, raises_limit
 from fifo_cli.operations.transfer.engine import move
 from fifo_cli.operations.transfer.interfaces import LocalSource, LocalTarget, Rejection, Source, Target
 from fifo_cli.operations.transfer.message_filter import is_foreign
@@ -265,27 +262,24 @@ class RestoreOrder(PipelineQueues):
     ) -> RestoreOrderResult:
         """Gather, merge, and empty hold, while nobody else uses main."""
         converter = Converter(self.load_rules, stopped, self.main.max_message_bytes)
-        to = _Targets(self, converter)
-        from_main = self._gather(self.main, to.of_main, stopped)
-        from_dlq = self._gather(self.dlq, to.of_dlq, stopped, leave=to.is_left)
+        from_main = self._gather(self.main, converter, stopped)
+        from_dlq = self._gather(self.dlq, converter, stopped)
         tags.write(RESTORE_TAG, replace(state, phase="merge").text())
-        new = from_dlq.moved - converter.parked_again
-        there = from_main.moved - len(to.of_main.done) + new
+        there = from_main.moved + from_dlq.moved - converter.parked_again
         with self._collected(stopped, expected=None if resumed else there) as store:
-            self._merge(store, to.of_hold, stopped)
+            self._merge(store, stopped)
             self._empty_hold(store, stopped)
-            back = sum(_stored_origin(one.received).kind == "d" for one in to.of_hold.done)
-            moved = (store.from_dlq if resumed else new) - back
-            merged = len(store) - len(to.of_hold.done)
-        skipped = from_dlq.left - (converter.failed - converter.parked_again) - to.left
+            moved = store.from_dlq if resumed else from_dlq.moved - converter.parked_again
+            merged = len(store)
+        skipped = from_dlq.left - (converter.failed - converter.parked_again)
         notes = (
             *_notes(merged, state, skipped - converter.skipped),
             *converter.notes(),
             *converter.warnings(),
-            *to.notes(),
         )
-        failed = converter.failed + to.failed
-        return RestoreOrderResult(moved=moved, merged=merged, skipped=skipped, failed=failed, notes=notes)
+        return RestoreOrderResult(
+            moved=moved, merged=merged, skipped=skipped, failed=converter.failed, notes=notes
+        )
 
     def _too_many(self) -> UsageError | None:
         main, dlq, hold = self.counts()
@@ -319,13 +313,7 @@ class RestoreOrder(PipelineQueues):
                 " into main, too",
             )
 
-    def _gather(
-        self,
-        queue: Queue,
-        target: SettingAside,
-        stopped: Callable[[], bool],
-        leave: Callable[[ReceivedMessage], bool] = lambda received: False,
-    ) -> MoveReport:
+    def _gather(self, queue: Queue, converter: Converter, stopped: Callable[[], bool]) -> MoveReport:
         """Move a queue to hold, each message into a group of its own; records as the messages they become.
 
         A record in main was moved there by other means: it goes back as it is, and the worker parks it.
@@ -340,12 +328,18 @@ class RestoreOrder(PipelineQueues):
             listener=self.listener,
             clock=self.clock,
         )
+        # A message that SQS moved here from a queue of somebody else's is not main's to put in order.
+        ours = self.main.arn if parked else ""
         options = MoveOptions(
-            leave=leave,
+            leave=lambda received: is_foreign(received, ours),
             total=queue.counts().total,
             # What comes from main goes back to main: it is parked no more and no less than before.
             history=MoveNotes(self.note, "redriven", "dlq", "main") if parked else None,
         )
+        # Not strict: in hold a message's place does not matter.
+        hold = QueueTarget(self.hold, _labelled, strict=False)
+        dlq = QueueTarget(self.dlq, as_it_is("park"))
+        target = ConvertingTarget(hold, dlq, converter) if parked else hold
         what = f"{queue.name} could not be gathered in {self.hold.name}"
         report = self._move_all(source, target, options, stopped, what)
         self.listener(Finished("gather", "queue", queue.name, f"{report.moved} moved"))
@@ -376,10 +370,11 @@ class RestoreOrder(PipelineQueues):
             _in_tens(store, lambda handles: self.hold.change_visibility(handles, seconds=0))
             store.close()
 
-    def _merge(self, store: OrderStore, target: SettingAside, stopped: Callable[[], bool]) -> None:
+    def _merge(self, store: OrderStore, stopped: Callable[[], bool]) -> None:
         """Send the store to main, each group in order."""
         self.listener(Started("merge", "queue", self.main.name))
         store.put_in_order()
+        target = QueueTarget(self.main, _merged(secrets.token_hex(4)))
         options = MoveOptions(total=len(store), receives=1)
         what = f"not everything could be put back into {self.main.name}"
         report = self._move_all(LocalSource(store.line()), target, options, stopped, what)
@@ -423,10 +418,7 @@ class RestoreOrder(PipelineQueues):
         if report.stopped:
             raise UnfinishedError(f"{what}: interrupted")
         if warnings := report.warnings():
-            limited = target.limited if isinstance(target, SettingAside) else None
-            raise UnfinishedError(
-                "\n  ".join([f"{what}:", *warnings]), first=raises_limit(limited) if limited else ""
-            )
+            raise UnfinishedError("\n  ".join([f"{what}:", *warnings]), first=self._raise_limits())
         if isinstance(source, QueueSource) and source.given_up:
             raise UnfinishedError(
                 f"{what}: {source.given_up} messages are in flight with another consumer, which has to stop,"
@@ -434,48 +426,17 @@ class RestoreOrder(PipelineQueues):
             )
         return report
 
-
-class _Targets:
-    """Where the messages of main, of the DLQ and of hold go in one run, and what is set aside on the way."""
-
-    def __init__(self, restore: RestoreOrder, converter: Converter) -> None:
-        self._main, self._dlq = restore.main, restore.dlq
-        # Not strict: in hold a message's place does not matter.
-        hold = QueueTarget(restore.hold, _labelled, strict=False)
-        again = QueueTarget(restore.dlq, as_it_is("park"))
-        token = secrets.token_hex(4)
-        # Parked again, as a run was killed before it deleted the message from main, it is the same copy.
-        self._parking = Parking(restore.dlq, restore.note, lambda one: origin_of(one.message), _token_of)
-        parking = Parking(restore.dlq, restore.note, _stored_origin, lambda one: token)
-        self.of_main = SettingAside(hold, restore.hold, self._parking)
-        self.of_dlq = SettingAside(ConvertingTarget(hold, again, converter), restore.hold)
-        self.of_hold = SettingAside(QueueTarget(restore.main, _merged(token)), restore.main, parking)
-        self._seen_again: set[str] = set()
-
-    def is_left(self, received: ReceivedMessage) -> bool:
-        """Say whether a message of the DLQ stays there: it is another queue's, or this run has parked it."""
-        if received.message.dedup_id in self._parking.dedup_ids:
-            self._seen_again.add(received.message.message_id)
-            return True
-        return is_foreign(received, self._main.arn)
-
-    @property
-    def left(self) -> int:
-        """How many messages stay in the DLQ as they were refused."""
-        return len(self.of_dlq.done) + len(self._seen_again)
-
-    @property
-    def failed(self) -> int:
-        """How many messages were set aside."""
-        return sum(len(one.done) for one in self._all)
-
-    def notes(self) -> list[str]:
-        """Name the messages that were set aside, and why."""
-        return [line for one in self._all for line in one.notes(self._dlq.name)]
-
-    @property
-    def _all(self) -> tuple[SettingAside, ...]:
-        return self.of_main, self.of_dlq, self.of_hold
+    def _raise_limits(self) -> str:
+        """Say what lets the queues take the largest messages again, if somebody lowered their limits."""
+        lowered: list[str] = []
+        with suppress(FifoError):
+            for queue in (self.main, self.hold):
+                if queue.max_message_bytes() < MESSAGE_BYTES_MAX:
+                    lowered.append(queue.name)
+        if not lowered:
+            return ""
+        what = f"{' and '.join(lowered)} take messages of {MESSAGE_BYTES_MAX:,} bytes again"
+        return f"run {command_line('deploy')} first: it lets {what}; then "
 
 
 class _Reader(QueueSource):
@@ -552,20 +513,11 @@ def _labelled(received: ReceivedMessage) -> OutgoingMessage:
 
 def _merged(token: str) -> Pack:
     def pack(received: ReceivedMessage) -> OutgoingMessage:
-        return outgoing(received.message, merge_id(_stored_origin(received), token))
+        origin = Origin.parse(received.receipt_handle)
+        assert origin is not None, received.receipt_handle
+        return outgoing(received.message, merge_id(origin, token))
 
     return pack
-
-
-def _stored_origin(received: ReceivedMessage) -> Origin:
-    """Return the origin of a message of the store's line."""
-    origin = Origin.parse(received.receipt_handle)
-    assert origin is not None, received.receipt_handle
-    return origin
-
-
-def _token_of(received: ReceivedMessage) -> str:
-    return hashlib.sha256(received.message.message_id.encode()).hexdigest()[:8]
 
 
 def _in_tens(store: OrderStore, call: Callable[[list[str]], object]) -> None:

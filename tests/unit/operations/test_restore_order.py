@@ -20,7 +20,7 @@ from fifo_cli.model.names import FunctionRole, Names
 from fifo_cli.operations.maintenance_lock import MAINTENANCE_TAG, RESTORE_TAG, maintenance
 from fifo_cli.operations.queues.restore_order import RestoreOrder, State, UnfinishedError
 from tests.fakes import Clock, FakeSqs
-from tests.faults import DropAnswer, Pass, RefuseEntries, Rule, dead_after, forward_all
+from tests.faults import DropAnswer, Pass, RefuseEntries, dead_after, forward_all
 
 NAMES = Names("orders")
 ROLES = ("main", "dlq", "hold")
@@ -495,125 +495,29 @@ def test_a_message_that_another_consumer_holds_for_longer_than_the_wait_leaves_i
     assert bench.left() == [0, 0]
 
 
-# --- What SQS refuses for good.
-
-
-def refuse(role: str, *bodies: str) -> Rule:
-    """Let one queue refuse these messages for good, each time."""
-    names = {"main": NAMES.main, "dlq": NAMES.dlq, "hold": NAMES.hold}
-
-    def is_bad(place: int, entry: Any) -> bool:
-        return entry["MessageBody"] in bodies
-
-    def rule(call: Any) -> Any:
-        at = call.action == "SendMessageBatch" and call.json()["QueueUrl"] == names[role]
-        return RefuseEntries(is_bad, "InvalidMessageContents", True, "bad character") if at else Pass()
-
-    return rule
-
-
-REFUSALS = [("hold", "1"), ("hold", "2"), ("main", "1"), ("main", "2"), ("main", "3")]
-
-
-@pytest.mark.parametrize(("role", "body"), REFUSALS)
-def test_a_message_that_sqs_refuses_for_good_is_set_aside_and_a_later_run_puts_it_back(role: str, body: str):
-    """Else each run would end unfinished at the same message, with worker and enqueuer paused."""
+@pytest.mark.parametrize("role", ["main", "hold"])
+def test_where_a_queues_limit_was_lowered_the_deploy_that_raises_it_is_advised(role: str):
+    """Else each run would end at the same message, with worker and enqueuer paused."""
     bench = broken()
-    bench.service.rule = refuse(role, body)
-    result = bench.restore().perform()
-    assert (result.moved, result.failed, result.skipped) == (0 if body == "2" else 1, 1, 0)
-    assert (result.merged, result.remaining, result.exit_code) == (2, 1, ExitCode.ATTENTION)
-    assert bench.line() == {"g": [each for each in "123" if each != body]}
-    assert bench.left() == [1, 0]
-    assert (bench.service.tags, bench.pause.fed) == ({}, {"worker"})
-    [look] = [note for note in result.notes if note.startswith("look:")]
-    assert "(group g)" in look
-    assert f"{NAMES.queue(role)} refuses it: InvalidMessageContents: bad character" in look  # type: ignore[arg-type]
+    name = {"main": NAMES.main, "hold": NAMES.hold}[role]
+    attributes = bench.service.queues[name].attributes
+    attributes["MaximumMessageSize"] = "1024"
 
-    [aside] = bench.service.queues[NAMES.dlq].messages
-    assert aside.body == body
-    if (role, body) != ("hold", "2"):
-        assert aside.attributes["park_from"]["StringValue"] == "operator"
-        assert "bad character" in aside.attributes["park_reason"]["StringValue"]
+    def too_large(call: Any) -> Any:
+        to = call.action == "SendMessageBatch" and call.json()["QueueUrl"] == name
+        return RefuseEntries(lambda place, entry: True, "InvalidParameterValue", True) if to else Pass()
 
-    bench.service.rule = forward_all
-    result = bench.restore().perform()
-    assert (result.moved, result.failed) == (1, 0)
-    assert bench.line() == {"g": ["1", "2", "3"]}
-    assert bench.left() == [0, 0]
-
-
-def test_several_that_are_refused_in_several_groups_are_all_set_aside():
-    bench = broken()
-    for n in range(10, 30):
-        bench.send("main" if n % 3 else "dlq", str(n), f"g{n % 4}", n)
-    bad = ["1", "2", "11", "12", "15", "16", "20"]
-    bench.service.rule = refuse("hold", *bad)
-    result = bench.restore(workers=4).perform()
-    assert result.failed == len(bad)
-    assert sorted(bench.service.bodies(NAMES.dlq)) == sorted(bad)
-    bench.service.rule = forward_all
-    bench.restore().perform()
-    assert bench.line() == {
-        "g": ["1", "2", "3"],
-        **{f"g{k}": [str(n) for n in range(10, 30) if n % 4 == k] for k in range(4)},
-    }
-
-
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("pause", [31, 400])
-@pytest.mark.parametrize(("role", "body"), REFUSALS)
-def test_a_run_that_dies_anywhere_while_it_sets_aside_loses_nothing(
-    role: str, body: str, pause: int, late: bool
-):
-    for lives in range(1, 70):
-        bench = broken()
-        refusal, death = refuse(role, body), dead_after(lives, last=DropAnswer() if late else None)
-
-        def both(call: Any, death: Rule = death, refusal: Rule = refusal) -> Any:
-            dead = death(call)
-            return refusal(call) if isinstance(dead, Pass) else dead
-
-        bench.service.rule = both
-        try:
-            bench.restore().perform()
-        except FifoError as error:
-            assert error.exit_code is ExitCode.AWS  # noqa: PT017
-        for rule in (refusal, forward_all):
-            bench.service.rule = rule
-            bench.clock.now += pause
-            bench.service.tags.pop(MAINTENANCE_TAG, None)
-            bench.restore().perform()
-        assert bench.line() == {"g": ["1", "2", "3"]}, lives
-        assert bench.left() == [0, 0]
-
-
-@pytest.mark.parametrize(("role", "body"), REFUSALS)
-def test_a_message_larger_than_a_lowered_limit_is_not_set_aside_and_deploy_is_advised(role: str, body: str):
-    bench = broken()
-    attributes = bench.service.queues[NAMES.queue(role)].attributes  # type: ignore[arg-type]
-    attributes["MaximumMessageSize"] = "0"
-    bench.service.rule = refuse(role, body)
+    bench.service.rule = too_large
     for _ in range(2):
-        with pytest.raises(UnfinishedError, match=r"\(group g\): InvalidMessageContents") as caught:
+        with pytest.raises(UnfinishedError, match=r"\(group g\): InvalidParameterValue") as caught:
             bench.restore().perform()
-        assert "run `fifo-cli deploy`: it lets" in caught.value.hint
-        assert f"{NAMES.queue(role)} take messages of 1,048,576 bytes again" in caught.value.hint  # type: ignore[arg-type]
-        assert "then run `fifo-cli redrive --in-order` again" in caught.value.hint
+        advice = (
+            f"run `fifo-cli deploy` first: it lets {name} take messages of 1,048,576 bytes again; then run"
+        )
+        assert caught.value.hint.startswith(advice)
         bench.clock.now += 31
     attributes.clear()
     bench.service.rule = forward_all
     bench.restore().perform()
     assert bench.line() == {"g": ["1", "2", "3"]}
     assert bench.left() == [0, 0]
-
-
-def test_what_the_dlq_refuses_as_well_stays_and_is_named_with_both_reasons():
-    bench = broken()
-    hold, dlq = refuse("hold", "1"), refuse("dlq", "1")
-    bench.service.rule = lambda call: hold(call) if isinstance(dlq(call), Pass) else dlq(call)
-    with pytest.raises(UnfinishedError, match=r"orders-hold.fifo refuses it: .*; orders-dlq.fifo: Invalid"):
-        bench.restore().perform()
-    bench.service.rule = forward_all
-    bench.restore().perform()
-    assert bench.line() == {"g": ["1", "2", "3"]}
