@@ -27,7 +27,6 @@ from dataclasses import fields
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
-from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -142,7 +141,6 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Take the common options; typer reads the command's own."""
-        args = _one_option_a_value(self.get_params(ctx), args)
         _take_common_options(self, ctx, args)
         if not ctx.resilient_parsing:
             ctx.obj.read_options(ctx)
@@ -335,30 +333,6 @@ def _run(body: Callable[..., ExitCode], run: ProgramRun, cli: Cli, own: dict[str
     finally:
         cli.console.close()
     return run.signals.exit_code if run.signals.received else code
-
-
-def _one_option_a_value(params: Iterable[Any], args: Sequence[str]) -> list[str]:
-    """Write ``--id A B`` as ``--id A --id B``, as typer takes one value behind each option.
-
-    A command that has arguments as well keeps its line: there B may be one of them.
-    """
-    params = list(params)
-    if any(param.param_type_name == "argument" for param in params):
-        return list(args)
-    repeatable = {name for param in params if getattr(param, "multiple", False) for name in param.opts}
-    written: list[str] = []
-    option = ""
-    words = iter(args)
-    for word in words:
-        if word == "--":
-            return [*written, word, *words]
-        if word.startswith("-"):
-            name, has_value, _ = word.partition("=")
-            option = name if name in repeatable else ""
-            written += [word, *islice(words, bool(option) and not has_value)]
-        else:
-            written += [option, word] if option else [word]
-    return written
 
 
 def _with_common_options(parser: Any, ctx: Any) -> Any:

@@ -261,6 +261,16 @@ def test_a_value_that_looks_like_an_option_is_answered_with_two_hyphens(
     assert "a value that begins with a hyphen stands at the end, behind `--`" in text(words, capsys)
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [(["redrive", "--id", "A", "B", "C"], "--id"), (["replay", "--event", "INSERT", "REMOVE"], "--event")],
+)
+def test_several_values_behind_an_option_are_answered_with_how_to_repeat_it(
+    words: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"{option} takes one value, and may be repeated: {option} A {option} B" in text(words, capsys)
+
+
 def test_to_check_an_empty_value_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--textfile="]) == 3
     assert "error: --textfile is empty" in capsys.readouterr().err

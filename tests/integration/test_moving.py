@@ -590,14 +590,6 @@ def test_only_what_is_selected_is_moved_and_the_rest_stays_in_order(one: Queues)
     assert arrived == {"g0": [3, 0], "g1": [1, 7, 4], "g2": [5, 8]}
 
 
-def test_several_ids_may_stand_behind_one_option(one: Queues) -> None:
-    one.fill("dlq", 4, 2)
-    ids = [one.send("dlq", body, "g") for body in ("a", "b", "c")]
-    done = one.run("redrive", "--id", *ids[:2], "--yes", "-o", "json", "--id", ids[2]).ok()
-    assert (done.json()["moved"], done.json()["remaining"]) == (3, 4)
-    assert by_group(one.drained("main")) == {"g": ["a", "b", "c"]}
-
-
 def test_an_id_that_is_not_there_is_said_and_exits_1(one: Queues) -> None:
     found = one.send("dlq", "a")
     done = one.run("redrive", "--id", found, "--id", "no-such-id", "--yes", "-o", "json")

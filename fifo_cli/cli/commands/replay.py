@@ -65,9 +65,7 @@ def replay(
     ] = None,
     events: Annotated[
         list[EventName] | None,
-        typer.Option(
-            "--event", metavar="EVENT", help="INSERT, MODIFY or REMOVE, or several of them; may be repeated."
-        ),
+        typer.Option("--event", metavar="EVENT", help="INSERT, MODIFY or REMOVE; may be repeated."),
     ] = None,
     filter_: Annotated[
         str | None,

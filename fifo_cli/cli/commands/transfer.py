@@ -48,8 +48,7 @@ def redrive(
         int | None, typer.Option("--count", min=1, metavar="N", help="At most N messages.")
     ] = None,
     ids: Annotated[
-        list[str] | None,
-        typer.Option("--id", metavar="ID", help="Only this message, or several (--id A B); may be repeated."),
+        list[str] | None, typer.Option("--id", metavar="ID", help="Only this message; may be repeated.")
     ] = None,
     group: Group = None,
     filter_: Filter = None,
