@@ -24,22 +24,23 @@ class ConsistencyDelays(NamedTuple):
 
     ``deleted_queue``: requests to a deleted queue may succeed for 60 s (SQS API Reference, DeleteQueue); the
     rest is for the call itself. ``queue_attributes``, ``queue_retention``: 60 s and 15 minutes
-    (SetQueueAttributes). ``queue_counts``: "at least 1 minute" (GetQueueAttributes). ``last_run``: from the
-    disabling of a rule until the last asynchronous invocation it caused has started. ``tag``: from another
-    process's read of a queue's tag until what it then writes shows. That is one call, which botocore may
-    repeat once, and takes time everywhere.
+    (SetQueueAttributes). ``queue_counts``: "at least 1 minute" (GetQueueAttributes). ``purge``: "up to 60
+    seconds" (PurgeQueue). ``last_run``: from the disabling of a rule until the last asynchronous invocation
+    it caused has started. ``tag``: from another process's read of a queue's tag until what it then writes
+    shows. That is one call, which botocore may repeat once, and takes time everywhere.
     """
 
     deleted_queue: float = 75
     queue_attributes: float = 60
     queue_retention: float = 900
     queue_counts: float = 60
+    purge: float = 60
     last_run: float = _RULE_SECONDS + RUN_AGE_SECONDS
     tag: float = 0.3
 
 
 LATE: Final = ConsistencyDelays()
-AT_ONCE: Final = ConsistencyDelays(0, 0, 0, 0, 0)
+AT_ONCE: Final = ConsistencyDelays(0, 0, 0, 0, 0, 0)
 
 
 def is_one_server(client: BaseClient) -> bool:

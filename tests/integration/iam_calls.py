@@ -221,7 +221,8 @@ class _About:
         return [name if name.startswith("arn:") else self.place.secret(name)[0].replace("?", "x")]
 
     def _parameters(self) -> list[str]:
-        return [self.place.parameter(name) for name in self.fields.get("Names", [self.fields.get("Name")])]
+        names = self.fields.get("Names") or [self.fields.get("Name") or self.fields["ResourceId"]]
+        return [self.place.parameter(name) for name in names]
 
 
 _ALARM: Final = re.compile(r"t-[0-9a-f]{10}-(?:age|dlq|iterator-age|worker-errors|worker-silent)")

@@ -82,9 +82,12 @@ def test_interrupted_it_cleans_up(tmp_path, number, after):
     # From the eighth step on, all of them together take 0.3 s.
     time.sleep(0 if after.startswith(("8.", "12.")) else 0.3)
     seconds = interrupt(demo.pid, number, lambda: demo.poll() is not None)
-    _, err = demo.communicate(timeout=60)
-    assert demo.returncode == CODES[number], err
-    assert err.strip().endswith("interrupted")
+    out, err = demo.communicate(timeout=60)
+    if after.startswith("12.") and out.lstrip().startswith("OK: "):
+        assert demo.returncode == 0  # its work was done before the signal came
+    else:
+        assert demo.returncode == CODES[number], err
+        assert err.strip().endswith("interrupted")
     assert "Traceback" not in err
     assert seconds is not None
     assert seconds < WITHIN

@@ -22,7 +22,7 @@ from fifo_cli.operations.history import Note, unnoted
 from fifo_cli.operations.queues.browse import WholeQueue, is_safe
 from fifo_cli.operations.queues.dump import DumpPreview, DumpResult, preview
 
-# PurgeQueue takes so long, and may be called again only then (SQS API Reference, PurgeQueue).
+# PurgeQueue may be called again only then (SQS API Reference, PurgeQueue).
 PURGE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 1.0
 # A purge is for queues that are too large to move: so long it is looked at before.
@@ -98,7 +98,7 @@ def purge_for_good(
 ) -> PurgeResult:
     """Delete every message of a queue, and wait until SQS has done it: what is sent meanwhile may go too.
 
-    What can be seen of the queue is noted before. The embedded stack has done it at once. Raises AwsError if
+    What can be seen of the queue is noted before. An emulator on this machine has done it at once. Raises AwsError if
     the queue cannot be purged within two minutes.
     """
 
@@ -122,8 +122,8 @@ def purge_for_good(
                 f"{queue.name} is being purged by somebody else; nothing was purged by this command",
                 hint=f"look with {command_line('depth')}, and run the command again in a minute",
             )
-    if not aws.endpoint.local:
-        wait(PURGE_SECONDS, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
+    if seconds := aws.delays.purge:
+        wait(seconds, "SQS takes a minute to purge it, and may delete what is sent meanwhile")
     return _outcome(queue, before, ours=True)
 
 
