@@ -98,8 +98,8 @@ def purge_for_good(
 ) -> PurgeResult:
     """Delete every message of a queue, and wait until SQS has done it: what is sent meanwhile may go too.
 
-    What can be seen of the queue is noted before. An emulator on this machine has done it at once. Raises AwsError if
-    the queue cannot be purged within two minutes.
+    What can be seen of the queue is noted before. An emulator on this machine has done it at once. Raises
+    AwsError if the queue cannot be purged within two minutes.
     """
 
     def wait(seconds: float, reason: str) -> None:
