@@ -35,7 +35,8 @@ def make_fast(client: Any) -> None:
     """Let a client of a service with JSON, SQS or CloudWatch Logs, make the first try of such calls here."""
     tries = _FirstTries(client)
     service = client.meta.service_model.service_id.hyphenize()
-    client.meta.events.register_last(f"before-call.{service}", tries.begin)
+    # Last: botocore goes on to no handler after one that answers, and asks those of all services at the end.
+    client.meta.events.register_last("before-call", tries.begin)
     client.meta.events.register_first(f"before-send.{service}", tries.result)
 
 

@@ -15,6 +15,7 @@ from statistics import median
 
 _SPAWN = Path(__file__).with_name("spawn.py")
 _TAIL = 2000
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,27 @@ def run(
 
 def _spawn(arguments: Sequence[str], env: Mapping[str, str], folder: Path) -> bytes:
     """Run spawn.py, and end it with all it started if we are ended."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_SPAWN), *arguments],
-        cwd=folder,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = None
+    # A signal while it starts would leave it behind.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SPAWN), *arguments],
+            cwd=folder,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         said, _ = process.communicate()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
         raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     assert process.returncode == 0, f"{_SPAWN.name}: exit {process.returncode}"
     return said
 

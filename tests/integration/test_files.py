@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -582,13 +583,13 @@ def test_a_purge_without_backup_leaves_nothing_anywhere(one):
     assert "written" not in shown
     done = one.run("purge", "--queue", "main", "--no-backup", "--backup", "f", "--yes")
     assert done.code == 2
-    waits = one.project.start(
-        "purge", "--queue", "main", "--no-backup", "--yes", "-o", "json",
-        endpoint=one.proxy.endpoint, env=ENV,
-    )  # fmt: skip
+    as_late_as_sqs = one.fork_server.with_delays(ALONE._replace(purge=60.0))
+    waits = replace(one, fork_server=as_late_as_sqs).start(
+        "purge", "--queue", "main", "--no-backup", "--yes", "-o", "json"
+    )
     # The command may not have heard yet that it is done.
     wait_until(lambda: one.total("main") == 0)
-    waits.interrupt()
+    waits.send(signal.SIGINT)
     ended = waits.wait()
     assert ended.code == 130
     assert ended.json() == {"purged": 7, "backup": None}

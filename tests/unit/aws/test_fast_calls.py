@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +17,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 import fifo_cli.aws.interruptible_calls as interruptible
+from fifo_cli.aws.call_counts import counted, read_counts
 from fifo_cli.aws.errors import calling
 from fifo_cli.aws.interruptible_calls import GivenUpError
 from fifo_cli.aws.session import Aws, AwsEndpoint
@@ -107,6 +109,31 @@ def test_the_first_try_of_a_batch_call_is_made_here_and_of_others_by_botocore(se
 
     assert service.fast == [True, False, True]
     assert service.heard[0].keys() == service.heard[1].keys() - {"amz-sdk-invocation-id", "amz-sdk-request"}
+
+
+def test_what_is_due_before_a_change_is_done_before_its_first_try(service):
+    """Else a command would change something that its history does not show to have begun."""
+    aws = Aws(AwsEndpoint(endpoint_url=service.endpoint, local=True))
+    sqs: Any = aws.client("sqs")
+    receive(sqs)
+    heard_before: list[int] = []
+    aws.before_changes(lambda: heard_before.append(len(service.heard)))
+    receive(sqs)
+    sqs.get_queue_attributes(QueueUrl="http://q/1/q.fifo")
+    sqs.delete_message_batch(QueueUrl="http://q/1/q.fifo", Entries=[])
+    assert service.fast == [False, True, False, True]
+    assert heard_before == [1, 3]
+
+
+def test_a_call_is_counted_once_however_its_first_try_was_made(service, tmp_path):
+    with counted(tmp_path):
+        sqs: Any = Aws(AwsEndpoint(endpoint_url=service.endpoint, local=True)).client("sqs")
+        for answer in (EMPTY, EMPTY, REFUSED):
+            service.answers = [answer]
+            with suppress(ClientError):
+                receive(sqs)
+    assert service.fast == [False, True, True]
+    assert read_counts(tmp_path) == {"sqs ReceiveMessage": 3}
 
 
 def test_messages_are_as_botocore_gives_them(service, sqs):
