@@ -62,12 +62,7 @@ def dump(
     pipe's reader drops is lost.
     """
     from fifo_cli.operations.queues.dump import Dump, DumpResult, preview
-    from fifo_cli.operations.transfer.message_files import (
-        check_dump,
-        check_new_file,
-        keeps_what_it_gets,
-        make_dump,
-    )
+    from fifo_cli.operations.transfer import message_files
     from fifo_cli.render.files import dump_preview, dump_text
 
     if max_rate is not None and not move:
@@ -78,10 +73,10 @@ def dump(
         raise UsageError("- writes lines to stdout, and -o json is one document", hint="leave out -o json")
     path = _path(file)
     if path is not None:
-        (check_dump if move else check_new_file)(path)
+        (message_files.check_dump if move else message_files.check_new_file)(path)
     source = cli.queue(queue)
     stream = None if path or dry_run else _stdout()
-    if move and stream is not None and not keeps_what_it_gets(stream):
+    if move and stream is not None and not message_files.keeps_what_it_gets(stream):
         cli.listener(Warned("stdout is a pipe: what its reader does not keep is lost"))
 
     def perform(stopped: Stopped) -> DumpResult:
@@ -95,7 +90,7 @@ def dump(
         where = f"from {source.name} to {path or 'stdout'}"
         asked = _question(cli, source, "move", where, DumpResult(0, remaining=0), force)
         if path is not None and not isinstance(asked, str):
-            make_dump(path)
+            message_files.make_dump(path)
         return asked
 
     pieces: MoveCommand[DumpPreview, DumpResult] = MoveCommand(
