@@ -35,7 +35,8 @@ def make_fast(client: Any) -> None:
     """Let a client of a service with JSON, SQS or CloudWatch Logs, make the first try of such calls here."""
     tries = _FirstTries(client)
     service = client.meta.service_model.service_id.hyphenize()
-    # Last: botocore goes on to no handler after one that answers, and asks those of all services at the end.
+    # Registered for all services, and last: botocore asks the handlers of one service first, and nobody after
+    # one that answers. So what else is to happen before a call has happened.
     client.meta.events.register_last("before-call", tries.begin)
     client.meta.events.register_first(f"before-send.{service}", tries.result)
 

@@ -118,7 +118,8 @@ def _report_usage(run: ProgramRun, error: Any) -> int:
         hint += "; a value that begins with a hyphen stands at the end, behind `--`"
     repeatable = [one.opts[0] for one in command.params if getattr(one, "multiple", False)]
     if repeatable and "extra argument" in _text(error):
-        hint += f"; {repeatable[0]} takes one value, and may be repeated: {repeatable[0]} A {repeatable[0]} B"
+        option = repeatable[0]
+        hint += f"; {option} takes one value, and may be repeated: {option} A {option} B"
     return _report(
         run,
         f"{context.get_usage()}\nerror: {_text(error)}",

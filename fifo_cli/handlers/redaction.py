@@ -49,12 +49,14 @@ _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----(.*?)-----END [A-Z0-
 
 _BLANK: Final = re.compile(rb"[\s\0]+")
 _BLANK_OR_PLUS: Final = re.compile(rb"[\s\0+]+")  # a form writes a space as +
-_SPREAD: Final = re.compile(rb"[\s\0\"',.;|\[\]]+")
-# Single characters with such between them, where it may stand for itself, too: a list, or a line for each.
+# What may come between the characters of a text: a class of a pattern.
+_GAP: Final = rb"\s\0\"',.;|\[\]"
+_SPREAD: Final = re.compile(rb"[%b]+" % _GAP)
+# A text so spread: eight pieces or more, each a character (in UTF-8, or escaped), or a few of them.
 _SPREAD_RUN: Final = re.compile(
-    rb"[\"']?(?:(?:\\u[0-9a-fA-F]{4}|[^\s\0\"',.;|\[\]]{1,4})[\s\0\"',.;|\[\]\\]{1,20}){8,}[^\s\0\"',.;|\[\]]{,4}"
+    rb"[\"']?(?:(?:\\u[0-9a-fA-F]{4}|[^%b]{1,4})[%b\\]{1,20}){8,}[^%b]{,4}" % (_GAP, _GAP, _GAP)
 )
-# A character of a list as JSON and as Python write it, who may have escaped it.
+# A character of a list, as JSON and as Python write it, perhaps escaped.
 _QUOTED: Final = tuple(
     re.compile(rb"%b(\\.[0-9a-fA-F]{0,4}|[^%b\\]{1,4})%b" % (quote, quote, quote), re.DOTALL)
     for quote in (b'"', b"'")

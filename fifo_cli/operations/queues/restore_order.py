@@ -57,8 +57,7 @@ _PREVIEW_MAX: Final = 1_000
 def _again() -> str:
     return (
         f"run {command_line('redrive --in-order')} again: it finishes this, and resumes what ran before;"
-        " until"
-        " then worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
+        " until then worker and enqueuer stay paused, and the stream keeps new records for 24 hours"
     )
 
 
@@ -430,7 +429,7 @@ class RestoreOrder(PipelineQueues):
         """Say what lets the queues take the largest messages again, if somebody lowered their limits."""
         lowered: list[str] = []
         with suppress(FifoError):
-            for queue in (self.main, self.hold):
+            for queue in (self.main, self.dlq, self.hold):
                 if queue.max_message_bytes() < MESSAGE_BYTES_MAX:
                     lowered.append(queue.name)
         if not lowered:

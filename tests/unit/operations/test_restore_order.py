@@ -495,16 +495,16 @@ def test_a_message_that_another_consumer_holds_for_longer_than_the_wait_leaves_i
     assert bench.left() == [0, 0]
 
 
-@pytest.mark.parametrize("role", ["main", "hold"])
+@pytest.mark.parametrize("role", ["main", "dlq", "hold"])
 def test_where_a_queues_limit_was_lowered_the_deploy_that_raises_it_is_advised(role: str):
     """Else each run would end at the same message, with worker and enqueuer paused."""
     bench = broken()
-    name = {"main": NAMES.main, "hold": NAMES.hold}[role]
+    name = {"main": NAMES.main, "dlq": NAMES.dlq, "hold": NAMES.hold}[role]
     attributes = bench.service.queues[name].attributes
     attributes["MaximumMessageSize"] = "1024"
 
     def too_large(call: Any) -> Any:
-        to = call.action == "SendMessageBatch" and call.json()["QueueUrl"] == name
+        to = call.action == "SendMessageBatch" and call.json()["QueueUrl"] in (name, NAMES.hold)
         return RefuseEntries(lambda place, entry: True, "InvalidParameterValue", True) if to else Pass()
 
     bench.service.rule = too_large
